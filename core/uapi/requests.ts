@@ -1,0 +1,218 @@
+/**
+ * Names and decodes VFIO's ioctl requests, for error messages and traces.
+ *
+ * @module
+ */
+import type { Fields, Struct } from "./struct.ts";
+import * as vfio from "./vfio.ts";
+
+/** Which kind of file a request is for: container and device requests share numbers. */
+export type VfioFileKind = "container" | "group" | "device";
+
+interface Request {
+	readonly number: number;
+	readonly name: string;
+	readonly kind: VfioFileKind;
+	readonly struct?: Struct<Fields>;
+	/** The header's flags of this structure, by name without their prefix. */
+	readonly flags?: Readonly<Record<string, number>>;
+}
+
+const TYPE1_MAP = {
+	READ: vfio.VFIO_DMA_MAP_FLAG_READ,
+	WRITE: vfio.VFIO_DMA_MAP_FLAG_WRITE,
+	VADDR: vfio.VFIO_DMA_MAP_FLAG_VADDR,
+};
+const IRQ_SET = {
+	DATA_NONE: vfio.VFIO_IRQ_SET_DATA_NONE,
+	DATA_BOOL: vfio.VFIO_IRQ_SET_DATA_BOOL,
+	DATA_EVENTFD: vfio.VFIO_IRQ_SET_DATA_EVENTFD,
+	ACTION_MASK: vfio.VFIO_IRQ_SET_ACTION_MASK,
+	ACTION_UNMASK: vfio.VFIO_IRQ_SET_ACTION_UNMASK,
+	ACTION_TRIGGER: vfio.VFIO_IRQ_SET_ACTION_TRIGGER,
+};
+
+const REQUESTS: readonly Request[] = [
+	{ number: vfio.VFIO_GET_API_VERSION, name: "VFIO_GET_API_VERSION", kind: "container" },
+	{ number: vfio.VFIO_CHECK_EXTENSION, name: "VFIO_CHECK_EXTENSION", kind: "container" },
+	{ number: vfio.VFIO_SET_IOMMU, name: "VFIO_SET_IOMMU", kind: "container" },
+	{
+		number: vfio.VFIO_IOMMU_GET_INFO,
+		name: "VFIO_IOMMU_GET_INFO",
+		kind: "container",
+		struct: vfio.vfio_iommu_type1_info,
+		flags: { PGSIZES: vfio.VFIO_IOMMU_INFO_PGSIZES, CAPS: vfio.VFIO_IOMMU_INFO_CAPS },
+	},
+	{
+		number: vfio.VFIO_IOMMU_MAP_DMA,
+		name: "VFIO_IOMMU_MAP_DMA",
+		kind: "container",
+		struct: vfio.vfio_iommu_type1_dma_map,
+		flags: TYPE1_MAP,
+	},
+	{
+		number: vfio.VFIO_IOMMU_UNMAP_DMA,
+		name: "VFIO_IOMMU_UNMAP_DMA",
+		kind: "container",
+		struct: vfio.vfio_iommu_type1_dma_unmap,
+		flags: {
+			GET_DIRTY_BITMAP: vfio.VFIO_DMA_UNMAP_FLAG_GET_DIRTY_BITMAP,
+			ALL: vfio.VFIO_DMA_UNMAP_FLAG_ALL,
+			VADDR: vfio.VFIO_DMA_UNMAP_FLAG_VADDR,
+		},
+	},
+	{
+		number: vfio.VFIO_IOMMU_DIRTY_PAGES,
+		name: "VFIO_IOMMU_DIRTY_PAGES",
+		kind: "container",
+		struct: vfio.vfio_iommu_type1_dirty_bitmap,
+		flags: {
+			START: vfio.VFIO_IOMMU_DIRTY_PAGES_FLAG_START,
+			STOP: vfio.VFIO_IOMMU_DIRTY_PAGES_FLAG_STOP,
+			GET_BITMAP: vfio.VFIO_IOMMU_DIRTY_PAGES_FLAG_GET_BITMAP,
+		},
+	},
+	{
+		number: vfio.VFIO_GROUP_GET_STATUS,
+		name: "VFIO_GROUP_GET_STATUS",
+		kind: "group",
+		struct: vfio.vfio_group_status,
+		flags: { VIABLE: vfio.VFIO_GROUP_FLAGS_VIABLE, CONTAINER_SET: vfio.VFIO_GROUP_FLAGS_CONTAINER_SET },
+	},
+	{ number: vfio.VFIO_GROUP_SET_CONTAINER, name: "VFIO_GROUP_SET_CONTAINER", kind: "group" },
+	{ number: vfio.VFIO_GROUP_UNSET_CONTAINER, name: "VFIO_GROUP_UNSET_CONTAINER", kind: "group" },
+	{ number: vfio.VFIO_GROUP_GET_DEVICE_FD, name: "VFIO_GROUP_GET_DEVICE_FD", kind: "group" },
+	{
+		number: vfio.VFIO_DEVICE_GET_INFO,
+		name: "VFIO_DEVICE_GET_INFO",
+		kind: "device",
+		struct: vfio.vfio_device_info,
+		flags: {
+			RESET: vfio.VFIO_DEVICE_FLAGS_RESET,
+			PCI: vfio.VFIO_DEVICE_FLAGS_PCI,
+			PLATFORM: vfio.VFIO_DEVICE_FLAGS_PLATFORM,
+			CAPS: vfio.VFIO_DEVICE_FLAGS_CAPS,
+		},
+	},
+	{
+		number: vfio.VFIO_DEVICE_GET_REGION_INFO,
+		name: "VFIO_DEVICE_GET_REGION_INFO",
+		kind: "device",
+		struct: vfio.vfio_region_info,
+		flags: {
+			READ: vfio.VFIO_REGION_INFO_FLAG_READ,
+			WRITE: vfio.VFIO_REGION_INFO_FLAG_WRITE,
+			MMAP: vfio.VFIO_REGION_INFO_FLAG_MMAP,
+			CAPS: vfio.VFIO_REGION_INFO_FLAG_CAPS,
+		},
+	},
+	{
+		number: vfio.VFIO_DEVICE_GET_IRQ_INFO,
+		name: "VFIO_DEVICE_GET_IRQ_INFO",
+		kind: "device",
+		struct: vfio.vfio_irq_info,
+		flags: {
+			EVENTFD: vfio.VFIO_IRQ_INFO_EVENTFD,
+			MASKABLE: vfio.VFIO_IRQ_INFO_MASKABLE,
+			AUTOMASKED: vfio.VFIO_IRQ_INFO_AUTOMASKED,
+			NORESIZE: vfio.VFIO_IRQ_INFO_NORESIZE,
+		},
+	},
+	{
+		number: vfio.VFIO_DEVICE_SET_IRQS,
+		name: "VFIO_DEVICE_SET_IRQS",
+		kind: "device",
+		struct: vfio.vfio_irq_set,
+		flags: IRQ_SET,
+	},
+	{ number: vfio.VFIO_DEVICE_RESET, name: "VFIO_DEVICE_RESET", kind: "device" },
+	{
+		number: vfio.VFIO_DEVICE_GET_PCI_HOT_RESET_INFO,
+		name: "VFIO_DEVICE_GET_PCI_HOT_RESET_INFO",
+		kind: "device",
+		struct: vfio.vfio_pci_hot_reset_info,
+	},
+	{
+		number: vfio.VFIO_DEVICE_PCI_HOT_RESET,
+		name: "VFIO_DEVICE_PCI_HOT_RESET",
+		kind: "device",
+		struct: vfio.vfio_pci_hot_reset,
+	},
+	{
+		number: vfio.VFIO_DEVICE_IOEVENTFD,
+		name: "VFIO_DEVICE_IOEVENTFD",
+		kind: "device",
+		struct: vfio.vfio_device_ioeventfd,
+	},
+	{
+		number: vfio.VFIO_DEVICE_FEATURE,
+		name: "VFIO_DEVICE_FEATURE",
+		kind: "device",
+		struct: vfio.vfio_device_feature,
+		flags: {
+			GET: vfio.VFIO_DEVICE_FEATURE_GET,
+			SET: vfio.VFIO_DEVICE_FEATURE_SET,
+			PROBE: vfio.VFIO_DEVICE_FEATURE_PROBE,
+		},
+	},
+	{ number: vfio.VFIO_DEVICE_BIND_IOMMUFD, name: "VFIO_DEVICE_BIND_IOMMUFD", kind: "device" },
+	{ number: vfio.VFIO_DEVICE_ATTACH_IOMMUFD_PT, name: "VFIO_DEVICE_ATTACH_IOMMUFD_PT", kind: "device" },
+	{ number: vfio.VFIO_DEVICE_DETACH_IOMMUFD_PT, name: "VFIO_DEVICE_DETACH_IOMMUFD_PT", kind: "device" },
+];
+
+/** Which kind of VFIO file a path names; an opened device has no path of its own, and is whatever is left. */
+export function vfioFileKind(path: string): VfioFileKind {
+	if (path === "/dev/vfio/vfio") return "container";
+	return path.startsWith("/dev/vfio/") && !path.startsWith("/dev/vfio/devices/") ? "group" : "device";
+}
+
+function find(request: number, kind: VfioFileKind): Request | undefined {
+	return REQUESTS.find((candidate) => candidate.number === request && candidate.kind === kind);
+}
+
+/** The symbolic name of a request on a kind of file, such as `VFIO_IOMMU_MAP_DMA`; `ioctl 0x5401` when it is none of VFIO's. */
+export function requestName(request: number, kind: VfioFileKind): string {
+	return find(request, kind)?.name ?? `ioctl 0x${request.toString(16)}`;
+}
+
+/**
+ * A request's argument in words: `{argsz: 32, flags: READ|WRITE, vaddr: 0x7f0000000000, iova: 0x0, size: 0x1000}`.
+ *
+ * @param argument what was given to ioctl(2)
+ */
+export function describeArgument(
+	request: number,
+	kind: VfioFileKind,
+	argument: Uint8Array | number | undefined,
+): string {
+	if (argument === undefined) return "";
+	if (typeof argument === "number") return String(argument);
+	const known = find(request, kind);
+	if (known?.name === "VFIO_GROUP_GET_DEVICE_FD") {
+		const end = argument.indexOf(0);
+		return JSON.stringify(String.fromCharCode(...argument.subarray(0, end < 0 ? argument.length : end)));
+	}
+	if (!known?.struct || argument.length < known.struct.size) return `${argument.length} bytes`;
+	const view = known.struct.view(argument) as unknown as Record<string, number | bigint>;
+	const fields = Object.keys(known.struct.offsets).map(
+		(name) => `${name}: ${describeField(name, view[name] ?? 0, known)}`,
+	);
+	if (known.name === "VFIO_DEVICE_SET_IRQS") fields.push(...describeIrqData(argument));
+	return `{${fields.join(", ")}}`;
+}
+
+function describeField(name: string, value: number | bigint, request: Request): string {
+	if (typeof value === "bigint") return `0x${value.toString(16)}`;
+	if (name !== "flags" || !request.flags) return String(value);
+	const names = Object.entries(request.flags).filter(([, bit]) => (value & bit) !== 0);
+	const rest = names.reduce((left, [, bit]) => left & ~bit, value);
+	return [...names.map(([flag]) => flag), ...(rest === 0 && names.length > 0 ? [] : [rest])].join("|");
+}
+
+function describeIrqData(argument: Uint8Array): string[] {
+	const set = vfio.vfio_irq_set.view(argument);
+	if ((set.flags & vfio.VFIO_IRQ_SET_DATA_EVENTFD) === 0) return [];
+	const words = Math.min(set.count, Math.floor((argument.length - vfio.vfio_irq_set.size) / 4));
+	const data = new DataView(argument.buffer, argument.byteOffset + vfio.vfio_irq_set.size, words * 4);
+	return [`fds: [${Array.from({ length: words }, (_, index) => data.getInt32(index * 4, true)).join(", ")}]`];
+}

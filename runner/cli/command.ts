@@ -1,0 +1,17 @@
+import type { OptionSpec, ParsedArguments } from "./options.ts";
+import type { Terminal } from "./terminal.ts";
+
+/** One of the words after `vfio-ts`. */
+export interface Command {
+	readonly name: string;
+	/** What follows the name, for the help. */
+	readonly usage: string;
+	/** One line. */
+	readonly summary: string;
+	/** Paragraphs under the usage line. */
+	readonly details?: readonly string[];
+	readonly options: readonly OptionSpec[];
+	readonly examples?: readonly string[];
+	/** @returns the exit code */
+	run(parsed: ParsedArguments, terminal: Terminal): Promise<number>;
+}

@@ -1,0 +1,36 @@
+#!/usr/bin/env node
+import { existsSync, readFileSync } from "node:fs";
+import process from "node:process";
+import { main } from "./cli/main.ts";
+
+/** The sources are one folder below package.json, the built program is two. */
+function readVersion(): string {
+	for (const path of ["../package.json", "../../package.json"]) {
+		const manifest = new URL(path, import.meta.url);
+		if (existsSync(manifest)) return JSON.parse(readFileSync(manifest, "utf8")).version;
+	}
+	return "unknown";
+}
+
+const interrupt = new AbortController();
+for (const signal of ["SIGINT", "SIGTERM"] as const)
+	process.on(signal, () => {
+		// A second signal means that giving things back takes too long for somebody.
+		if (interrupt.signal.aborted) process.exit(130);
+		interrupt.abort(signal);
+	});
+// Whoever reads our output may stop early (`| head`): that is no error of ours.
+process.stdout.on("error", (error: NodeJS.ErrnoException) => {
+	if (error.code !== "EPIPE") throw error;
+});
+
+process.exitCode = await main(
+	process.argv.slice(2),
+	{
+		print: (line) => process.stdout.write(`${line}\n`),
+		complain: (line) => process.stderr.write(`${line}\n`),
+		interrupted: interrupt.signal,
+		readFile: (path) => readFileSync(path, "utf8"),
+	},
+	readVersion(),
+);

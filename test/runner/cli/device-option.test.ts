@@ -1,0 +1,35 @@
+import { describe, expect, it } from "vitest";
+import { parseDeviceOption } from "../../../runner/cli/device-option.ts";
+
+describe("parseDeviceOption()", () => {
+	it("T-01 F-02 reads a full and a short address", () => {
+		expect(parseDeviceOption("vfio-pci,host=0000:05:00.0").host).toEqual({ domain: 0, bus: 5, device: 0, function: 0 });
+		expect(parseDeviceOption("vfio-pci,host=01:02.3").host).toEqual({ domain: 0, bus: 1, device: 2, function: 3 });
+	});
+
+	it("V-03 reads id, bus, addr and multifunction", () => {
+		expect(parseDeviceOption("vfio-pci,host=0000:1a:00.3,id=net,bus=pcie.0,addr=0x03.0x1,multifunction=on")).toEqual({
+			host: { domain: 0, bus: 0x1a, device: 0, function: 3 },
+			id: "net",
+			bus: "pcie.0",
+			addr: { slot: 3, function: 1 },
+			multifunction: true,
+		});
+	});
+
+	it.each([
+		["e1000e,mac=x", 'Cannot use device "e1000e"'],
+		["vfio-pci", "names no device"],
+		["vfio-pci,hots=05:00.0", 'Unknown property "hots" in -device vfio-pci,hots=05:00.0, did you mean "host"?'],
+		["vfio-pci,host", 'Property "host" in -device vfio-pci,host needs a value'],
+		["vfio-pci,host=05:00.0,host=06:00.0", 'Property "host" is given twice'],
+		["vfio-pci,host=05:00", 'Cannot use "05:00" as a PCI address'],
+		["vfio-pci,host=05:00.0,addr=1.2.3", "takes SLOT[.FUNCTION]"],
+		["vfio-pci,host=05:00.0,addr=32", 'no slot "32"'],
+		["vfio-pci,host=05:00.0,addr=1.8", 'no function "8"'],
+		["vfio-pci,host=05:00.0,addr=-1", 'no slot "-1"'],
+		["vfio-pci,host=05:00.0,multifunction=maybe", "takes on or off"],
+	])("refuses %s", (text, message) => {
+		expect(() => parseDeviceOption(text)).toThrow(message);
+	});
+});
