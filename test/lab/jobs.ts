@@ -1,0 +1,27 @@
+/** A job of the lab: a shell script that runs in the guest, in the project's folder, as root. */
+export interface LabJob {
+	readonly summary: string;
+	/** Seconds after which the run is ended. */
+	readonly limit: number;
+	/** @param words what followed the job's name on the command line */
+	script(words: readonly string[]): string;
+}
+
+// vfio-pci for the devices, and the type 1 IOMMU that the container asks for by name.
+const MODULES = "modprobe vfio-pci && modprobe vfio_iommu_type1 || exit 1";
+
+const quoted = (word: string) => `'${word.replaceAll("'", "'\\''")}'`;
+
+/** The jobs, by name. */
+export const JOBS: Readonly<Record<string, LabJob>> = {
+	shell: {
+		summary: "runs the words after it as a shell command: npm run lab -- shell 'ls /dev/vfio'",
+		limit: 600,
+		script: (words) => `${MODULES}\n${words.join(" ")}`,
+	},
+	run: {
+		summary: "the main job on real VFIO: the embedded guest drives QEMU's devices through /dev/vfio",
+		limit: 300,
+		script: (words) => `${MODULES}\nnode_modules/.bin/tsx test/lab/jobs/run.ts ${words.map(quoted).join(" ")}`,
+	},
+};
