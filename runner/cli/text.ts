@@ -35,3 +35,8 @@ export function table(rows: readonly (readonly string[])[], indent = ""): string
 export function count(number: number, noun: string): string {
 	return `${number} ${noun}${number === 1 ? "" : "s"}`;
 }
+
+/** A register's value in hexadecimal, as lspci prints it: no prefix. */
+export function hexDigits(value: number, digits: number): string {
+	return value.toString(16).padStart(digits, "0");
+}

@@ -1,0 +1,86 @@
+import { formatPciAddress } from "../../core/host/address.ts";
+import { groupOf } from "../../core/host/groups.ts";
+import { PciSysfs } from "../../core/host/sysfs.ts";
+import type { Command } from "../cli/command.ts";
+import { type DeviceOption, parseDeviceOption } from "../cli/device-option.ts";
+import { formatSize, hex } from "../cli/text.ts";
+import { type DevicePlan, type DevicePlanOptions, planDevice } from "../device-plan.ts";
+import { HOST_OPTIONS, openHost } from "./host-options.ts";
+
+/** `vfio-ts plan`. */
+export const plan: Command = {
+	name: "plan",
+	usage: "[-device vfio-pci,host=ADDRESS]... [OPTIONS]",
+	summary: "prints what assigning devices would do, with no guest",
+	details: [
+		"Without -device, every endpoint of the host. A device that cannot be assigned says why under its problems.",
+		"Nothing is changed on a real host: a device that is not with vfio-pci is described as far as sysfs goes.",
+	],
+	options: [
+		...HOST_OPTIONS,
+		{
+			name: "device",
+			value: "SPEC",
+			repeatable: true,
+			help: "vfio-pci,host=ADDRESS[,bus=BUS][,addr=SLOT[.FUNCTION]][,multifunction=on]",
+		},
+		{ name: "json", help: "print data instead of text" },
+	],
+	examples: ["vfio-ts plan", "vfio-ts plan --host-file host.txt -device vfio-pci,host=0000:05:00.0 --json"],
+	async run(parsed, terminal) {
+		const wanted = (parsed.values.get("device") ?? []).map(parseDeviceOption);
+		const opened = await openHost(parsed, terminal);
+		try {
+			const { kernel } = opened;
+			const bind = opened.linux !== undefined;
+			const devices =
+				wanted.length > 0
+					? wanted.map((option) => {
+							const address = formatPciAddress(option.host);
+							groupOf(kernel, address); // an unknown address is an error, not a problem of a device
+							return planDevice(kernel, address, { bind, ...placeOf(option) });
+						})
+					: endpoints(new PciSysfs(kernel)).map((address) => planDevice(kernel, address, { bind }));
+			if (parsed.values.has("json")) terminal.print(JSON.stringify({ devices }));
+			else terminal.print([`On ${opened.description}:`, ...devices.map(describe)].join("\n"));
+			return 0;
+		} finally {
+			opened.close();
+		}
+	},
+};
+
+/** Anything but `pcie.0` is the bus below a root port. */
+function placeOf(option: DeviceOption): DevicePlanOptions {
+	const bus = option.bus === undefined || option.bus === "pcie.0" ? "root-complex" : "downstream-port";
+	return { bus, multifunction: option.multifunction };
+}
+
+function endpoints(pci: PciSysfs): string[] {
+	return pci.devices().filter((address) => !pci.isBridge(address));
+}
+
+function describe(device: DevicePlan): string {
+	const lines = [
+		`${device.address} ${device.vendor}:${device.device} class ${device.class}, IOMMU group ${device.iommuGroup ?? "none"}`,
+	];
+	for (const bar of device.bars) {
+		lines.push(`  BAR ${bar.index}: ${formatSize(bar.size)} ${bar.kind}${bar.prefetchable ? ", prefetchable" : ""}`);
+		for (const area of bar.areas)
+			lines.push(
+				`    ${hex(area.start, 6)}-${hex(area.end - 1, 6)} ${area.access === "mmap" ? "mapped" : "trapped"}: ${area.reason}`,
+			);
+	}
+	const { intx, msi, msix } = device.interrupts;
+	lines.push(`  interrupts: ${intx} INTx, ${msi} MSI, ${msix} MSI-X`);
+	lines.push(`  reset: ${device.reset.join(", ") || "none"}`);
+	lines.push(
+		`  guest sees capabilities: ${device.guest.capabilities.map(({ id, offset }) => `${hex(id, 2)}@${hex(offset, 2)}`).join(" ") || "none"}`,
+	);
+	if (device.guest.extended.length > 0)
+		lines.push(
+			`  and extended ones: ${device.guest.extended.map(({ id, offset }) => `${hex(id, 4)}@${hex(offset, 3)}`).join(" ")}`,
+		);
+	for (const problem of device.problems) lines.push(`  problem: ${problem}`);
+	return lines.join("\n");
+}

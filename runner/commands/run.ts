@@ -1,0 +1,119 @@
+import { KernelError, VfioError } from "../../core/errors.ts";
+import { parsePciAddress } from "../../core/host/address.ts";
+import { defaultModels, type Namespace, serveNvme } from "../../kernel-sim/mod.ts";
+import type { Command } from "../cli/command.ts";
+import { type DeviceOption, parseDeviceOption } from "../cli/device-option.ts";
+import { choice, integer, type ParsedArguments } from "../cli/options.ts";
+import type { Terminal } from "../cli/terminal.ts";
+import { diskChecksum, openDisk } from "../disk.ts";
+import { runMainJob } from "../main-job.ts";
+import { simulationReport } from "../simulation-report.ts";
+import { HOST_OPTIONS, openHost } from "./host-options.ts";
+import { Presenter, runAsData } from "./present-run.ts";
+import { traceFilter } from "./trace-filter.ts";
+
+/** The NVMe controller of the host that comes with the program. */
+const DEFAULT_DEVICE = "0000:05:00.0";
+
+/** `vfio-ts run`. */
+export const run: Command = {
+	name: "run",
+	usage: "[-device vfio-pci,host=ADDRESS]... [OPTIONS]",
+	summary: "assigns devices to the embedded guest and lets it use them",
+	details: [
+		"Gives each device's IOMMU group to vfio-pci, opens it, maps the guest's memory for its DMA and plugs it into the\nguest, which finds it, places its BARs, enables its interrupts and moves data. Afterwards everything is given back.",
+	],
+	options: [
+		{
+			name: "device",
+			value: "SPEC",
+			repeatable: true,
+			help: `vfio-pci,host=ADDRESS[,id=ID][,bus=pcie.0][,addr=SLOT[.FUNCTION]][,multifunction=on]; ${DEFAULT_DEVICE} when left out`,
+		},
+		...HOST_OPTIONS,
+		{ name: "interrupt", value: "msix|msi|intx", help: "the kind of interrupt that the guest uses (msix)" },
+		{ name: "blocks", value: "N", help: "how many blocks of a disk the guest reads (256)" },
+		{
+			name: "disk",
+			value: "FILE",
+			help: "the simulated NVMe disk's content; the guest writes to it and puts back what was there",
+		},
+		{ name: "timeout", value: "SECONDS", help: "ends a guest that does not end (60)" },
+		{
+			name: "trace",
+			value: "NAMES",
+			help: "print these system calls, decoded: names or VFIO_* patterns, separated by commas; all for all",
+		},
+		{ name: "json", help: "print data instead of text" },
+		{ name: "quiet", help: "print the last line only" },
+	],
+	examples: [
+		"vfio-ts run",
+		"vfio-ts run --interrupt intx --trace VFIO_DEVICE_SET_IRQS",
+		"vfio-ts run --host-file host.txt -device vfio-pci,host=0000:05:00.0",
+		"sudo vfio-ts run --kernel linux -device vfio-pci,host=0000:05:00.0",
+	],
+	run: runCommand,
+};
+
+async function runCommand(parsed: ParsedArguments, terminal: Terminal): Promise<number> {
+	const interrupts = choice(parsed, "interrupt", ["msix", "msi", "intx"], "msix");
+	const blocks = integer(parsed, "blocks", 1, 100_000, 256);
+	const seconds = integer(parsed, "timeout", 1, 86_400, 60);
+	const trace = traceFilter(parsed.values.get("trace")?.[0]);
+	const devices = wantedDevices(parsed);
+	const disk = simulatedDisk(parsed);
+	const models = defaultModels().register({ classCode: 0x010802 }, (description, name) =>
+		serveNvme(description, name, { namespaces: [disk] }),
+	);
+	const opened = await openHost(parsed, terminal, { interrupts, namespaces: [disk] }, { models });
+	const data = parsed.values.has("json");
+	const presenter = new Presenter(terminal, { quiet: data || parsed.values.has("quiet"), trace: trace !== undefined });
+	try {
+		// On a real device nobody knows what the blocks hold; there the guest compares what it reads in several ways.
+		const expected = opened.linux ? ` checksum=${diskChecksum(disk, blocks)}` : "";
+		presenter.start(opened, devices);
+		const report = await runMainJob({
+			kernel: opened.kernel,
+			devices,
+			commandLine: `interrupt=${interrupts} blocks=${blocks}${expected}`,
+			timeLimit: seconds * 1000,
+			...(trace ? { trace } : {}),
+			onEvent: (event) => presenter.event(event),
+			interrupted: terminal.interrupted,
+		});
+		const simulation = opened.linux && simulationReport(opened.linux, report.devices);
+		const clean = simulation === undefined || simulation.leaked.length === 0;
+		if (data) terminal.print(JSON.stringify(runAsData(opened.description, report, simulation)));
+		else presenter.summary(report, simulation);
+		if (terminal.interrupted.aborted) return 130;
+		return report.passed && clean ? 0 : 1;
+	} catch (error) {
+		if (!(error instanceof VfioError || error instanceof KernelError) || !opened.linux) throw error;
+		const { leaked } = simulationReport(opened.linux, []);
+		if (leaked.length > 0) terminal.complain(`vfio-ts run: and this was not given back: ${leaked.join(", ")}`);
+		throw error;
+	} finally {
+		opened.close();
+	}
+}
+
+function wantedDevices(parsed: ParsedArguments): DeviceOption[] {
+	const given = (parsed.values.get("device") ?? []).map(parseDeviceOption);
+	if (given.length > 0) return given;
+	return [
+		{ host: parsePciAddress(DEFAULT_DEVICE), id: undefined, bus: undefined, addr: undefined, multifunction: false },
+	];
+}
+
+function simulatedDisk(parsed: ParsedArguments): Namespace {
+	const path = parsed.values.get("disk")?.[0];
+	try {
+		return openDisk(path);
+	} catch (cause) {
+		throw new VfioError("invalid-argument", `Cannot open disk "${path}": ${(cause as Error).message}`, {
+			cause,
+			remedy: ["It must exist and be writable; truncate -s 64M disk.img makes an empty one."],
+		});
+	}
+}

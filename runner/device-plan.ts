@@ -1,0 +1,143 @@
+import { VfioDevice } from "../core/device/device.ts";
+import { KernelError, VfioError } from "../core/errors.ts";
+import { bindGroup } from "../core/host/bind.ts";
+import { PciSysfs, readText } from "../core/host/sysfs.ts";
+import type { Kernel } from "../core/kernel.ts";
+import type { PciSlot } from "../core/machine/machine.ts";
+import { type CapabilityLists, type FunctionPlan, planFunction } from "../core/pci/plan.ts";
+import { walkCapabilities, walkExtendedCapabilities } from "../core/pci/walk.ts";
+import { Releases } from "../core/release.ts";
+import { VFIO_PCI_CONFIG_REGION_INDEX, VFIO_PCI_MSIX_IRQ_INDEX, VFIO_PCI_ROM_REGION_INDEX } from "../core/uapi/vfio.ts";
+import { hexDigits } from "./cli/text.ts";
+
+/** What would be done with one device: what `vfio-ts plan --json` prints for it. */
+export interface DevicePlan {
+	/** Such as `0000:05:00.0`. */
+	readonly address: string;
+	/** Four hexadecimal digits, as lspci prints them. */
+	readonly vendor: string;
+	readonly device: string;
+	/** Six hexadecimal digits: class, subclass, programming interface. */
+	readonly class: string;
+	readonly iommuGroup: number | null;
+	/** The capability lists of the hardware, in chain order. */
+	readonly host: CapabilityLists;
+	/** The lists that a guest finds. */
+	readonly guest: CapabilityLists;
+	readonly bars: readonly {
+		readonly index: number;
+		readonly kind: "mem32" | "mem64" | "io";
+		/** Bytes. */
+		readonly size: number;
+		readonly prefetchable: boolean;
+		/** They tile the BAR: `start` is the first byte, `end` one past the last. */
+		readonly areas: readonly {
+			readonly start: number;
+			readonly end: number;
+			readonly access: "mmap" | "trap";
+			readonly reason: string;
+		}[];
+	}[];
+	/** How many interrupts of each kind the guest can use. */
+	readonly interrupts: { readonly intx: number; readonly msi: number; readonly msix: number };
+	/** How the host can reset it, in the order that Linux tries. */
+	readonly reset: readonly string[];
+	/** What is wrong with it, a sentence each. */
+	readonly problems: readonly string[];
+}
+
+/** How {@link planDevice} looks at a device. */
+export interface DevicePlanOptions {
+	/** What it would be plugged into; it decides which type of PCI Express device the guest sees. */
+	readonly bus?: PciSlot["bus"];
+	readonly multifunction?: boolean;
+	/**
+	 * Give the group to vfio-pci for as long as it takes, and back: for a simulated host. Without it, a device that is not
+	 * with a VFIO driver is described as far as sysfs goes.
+	 */
+	readonly bind?: boolean;
+}
+
+const NO_LISTS: CapabilityLists = { capabilities: [], extended: [] };
+
+/**
+ * Says what assigning a device would do, without a guest. What stands in the way is in `problems`.
+ *
+ * @param address such as `0000:05:00.0`
+ * @throws VfioError `malformed-address`, `no-such-device`, and `kernel` when sysfs cannot be read
+ */
+export function planDevice(kernel: Kernel, address: string, options: DevicePlanOptions = {}): DevicePlan {
+	const pci = new PciSysfs(kernel);
+	const ids = pci.ids(address);
+	const config = pci.config(address);
+	const standard =
+		config.length >= 256
+			? walkCapabilities(config)
+			: {
+					capabilities: [],
+					problem: `Only ${config.length} bytes of configuration space can be read: root sees all of it`,
+				};
+	const extended = walkExtendedCapabilities(config);
+	const problems = [standard.problem, extended.problem].filter((problem) => problem !== undefined);
+	let plan: FunctionPlan | undefined;
+	try {
+		plan = openAndPlan(kernel, address, options);
+		problems.push(...plan.problems.filter((problem) => !problems.includes(problem)));
+	} catch (error) {
+		if (!(error instanceof VfioError || error instanceof KernelError)) throw error;
+		problems.push(error.message);
+	}
+	return {
+		address,
+		vendor: hexDigits(ids.vendor, 4),
+		device: hexDigits(ids.device, 4),
+		class: hexDigits(ids.class, 6),
+		iommuGroup: pci.group(address) ?? null,
+		host: {
+			capabilities: standard.capabilities.map(({ id, offset }) => ({ id, offset })),
+			extended: extended.capabilities.map(({ id, version, offset }) => ({ id, version, offset })),
+		},
+		guest: plan?.guest ?? NO_LISTS,
+		bars: (plan?.bars ?? []).map(({ index, kind, size, prefetchable, areas }) => ({
+			index,
+			kind,
+			size,
+			prefetchable,
+			areas,
+		})),
+		interrupts: plan?.interrupts ?? { intx: 0, msi: 0, msix: 0 },
+		reset: resetMethods(kernel, pci, address),
+		problems,
+	};
+}
+
+function openAndPlan(kernel: Kernel, address: string, options: DevicePlanOptions): FunctionPlan {
+	const releases = new Releases();
+	try {
+		if (options.bind) releases.use(bindGroup(kernel, address));
+		const device = releases.use(VfioDevice.open(kernel, address));
+		const config = new Uint8Array(device.region(VFIO_PCI_CONFIG_REGION_INDEX).size);
+		device.readBytes(VFIO_PCI_CONFIG_REGION_INDEX, 0, config);
+		return planFunction({
+			config,
+			regions: Array.from({ length: VFIO_PCI_ROM_REGION_INDEX + 1 }, (_, index) => device.region(index)),
+			irqs: Array.from({ length: VFIO_PCI_MSIX_IRQ_INDEX + 1 }, (_, index) => device.irq(index)),
+			pageSize: 4096,
+			bus: options.bus ?? "root-complex",
+			multifunction: options.multifunction ?? false,
+		});
+	} finally {
+		releases[Symbol.dispose]();
+	}
+}
+
+/** The file is absent when there is no way to reset the function. */
+function resetMethods(kernel: Kernel, pci: PciSysfs, address: string): string[] {
+	try {
+		return readText(kernel, `${pci.path(address)}/reset_method`)
+			.split(/\s+/)
+			.filter(Boolean);
+	} catch {
+		return [];
+	}
+}

@@ -1,0 +1,12 @@
+// The first serial port: a log for people, `RESULT name=value` lines and a verdict for programs.
+#pragma once
+#include "types.h"
+
+void console_init(void);
+
+// Prints with %s (string), %c, %u (decimal u32), %x (hexadecimal u32, or a width as in %08x) and %%.
+void print(const char *format, ...) __attribute__((format(printf, 1, 2)));
+
+// Ends the run with `GUEST PASS`, or with `GUEST FAIL reason`.
+_Noreturn void pass(void);
+_Noreturn void fail(const char *format, ...) __attribute__((format(printf, 1, 2)));

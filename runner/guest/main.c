@@ -1,0 +1,39 @@
+// Finds every function that was plugged into this PC, drives those it knows, and says how it went.
+#include "console.h"
+#include "edu.h"
+#include "interrupts.h"
+#include "nvme.h"
+#include "options.h"
+#include "pci.h"
+
+#define MULTIBOOT_LOADED 0x2badb002
+#define MULTIBOOT_COMMAND_LINE 0x4
+
+struct multiboot_information {
+	u32 flags, memory_lower, memory_upper, boot_device;
+	const char *command_line;
+};
+
+void main(u32 magic, const struct multiboot_information *information) {
+	console_init();
+	if (magic != MULTIBOOT_LOADED) fail("the program was not started by a multiboot loader");
+	const char *command_line = information->flags & MULTIBOOT_COMMAND_LINE ? information->command_line : "";
+	print("vfio-ts guest, options \"%s\"\n", command_line);
+	options_parse(command_line);
+	interrupts_init();
+	pci_scan();
+
+	u32 nvmes = 0, edus = 0, others = 0;
+	for (u32 i = 0; i < pci_function_count; i++) {
+		const struct pci_function *function = &pci_functions[i];
+		if (pci_is_chipset(function) || function->is_bridge) continue;
+		if (function->class == PCI_CLASS_NVME) nvme_drive(function, nvmes++);
+		else if (function->vendor == EDU_VENDOR && function->id == EDU_DEVICE) edu_drive(function, edus++);
+		else others++;
+	}
+	print("RESULT functions=%u\n", nvmes + edus + others);
+	print("RESULT driven=%u\n", nvmes + edus);
+	if (nvmes + edus + others == 0) fail("nothing is plugged in");
+	if (others > 0) print("%u functions were found and placed; this program has no driver for them\n", others);
+	pass();
+}

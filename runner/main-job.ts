@@ -1,0 +1,197 @@
+import { AddressSpace } from "../core/device/address-space.ts";
+import { VfioDevice } from "../core/device/device.ts";
+import { formatPciAddress } from "../core/host/address.ts";
+import { type BoundGroup, bindGroup } from "../core/host/bind.ts";
+import { groupOf } from "../core/host/groups.ts";
+import { GuestMemoryMapper } from "../core/iommu/memory-map.ts";
+import type { Kernel } from "../core/kernel.ts";
+import { AssignedFunction } from "../core/pci/assigned-function.ts";
+import { type TracedCall, TracingKernel } from "../core/tracing-kernel.ts";
+import type { DeviceOption } from "./cli/device-option.ts";
+import { GuestMachine, guestProgram } from "./machine/mod.ts";
+import type { DeviceReport, RunReport } from "./run-report.ts";
+
+/** Something that happens while the main job runs, for whoever shows it. */
+export type RunEvent =
+	| { readonly type: "bound"; readonly group: BoundGroup }
+	| { readonly type: "assigned"; readonly device: DeviceReport }
+	| { readonly type: "mapped"; readonly iova: bigint; readonly size: bigint }
+	| { readonly type: "guest"; readonly line: string }
+	| { readonly type: "interrupt-mode"; readonly address: string; readonly mode: string }
+	| { readonly type: "report"; readonly message: string }
+	| { readonly type: "call"; readonly call: TracedCall };
+
+/** What the main job does. */
+export interface MainJob {
+	readonly kernel: Kernel;
+	readonly devices: readonly DeviceOption[];
+	/** The guest program's options, such as `interrupt=msix blocks=256`. */
+	readonly commandLine: string;
+	/** Milliseconds until a guest that does not end is ended. */
+	readonly timeLimit: number;
+	/** Which calls are traced, by name. */
+	readonly trace?: (name: string) => boolean;
+	readonly onEvent?: (event: RunEvent) => void;
+	/** Ends the guest; everything is then given back as at its end. */
+	readonly interrupted?: AbortSignal;
+}
+
+/**
+ * The main job: gives each device's group to vfio-pci, opens the devices, maps the guest's memory for their DMA, plugs
+ * them into the embedded guest, lets it work, and gives everything back in reverse order.
+ *
+ * @returns what happened; `passed` only when the guest's own checks passed
+ * @throws VfioError when a device cannot be assigned; everything is given back before
+ */
+export async function runMainJob(job: MainJob): Promise<RunReport> {
+	const tell = job.onEvent ?? (() => {});
+	const kernel = new TracingKernel(job.kernel, {
+		...(job.trace ? { wants: job.trace } : {}),
+		onCall: (call) => tell({ type: "call", call }),
+	});
+	const started = performance.now();
+	const stack: (() => void | Promise<void>)[] = [];
+	const report: Mutable<Pick<RunReport, "devices" | "mappings" | "console" | "results">> = {
+		devices: [],
+		mappings: [],
+		console: [],
+		results: {},
+	};
+	let outcome: RunReport["outcome"];
+	try {
+		bindGroups(kernel, job.devices, stack, tell);
+		const machine = await GuestMachine.create({
+			kernel,
+			program: guestProgram(),
+			commandLine: job.commandLine,
+			timeLimit: job.timeLimit,
+		});
+		stack.push(() => machine[Symbol.asyncDispose]());
+		machine.onEvent((event) => {
+			if (event.type === "console") {
+				report.console.push(event.line);
+				tell({ type: "guest", line: event.line });
+			} else if (event.type === "result") report.results[event.name] = event.value;
+		});
+		assign(kernel, machine, job, stack, report, tell);
+		const abort = () => void machine.stop();
+		job.interrupted?.addEventListener("abort", abort);
+		stack.push(() => job.interrupted?.removeEventListener("abort", abort));
+		if (job.interrupted?.aborted) await machine.stop();
+		const { kind, reason, duration } = await machine.run();
+		outcome = { kind, reason, guestMilliseconds: duration };
+	} finally {
+		await unwind(stack);
+	}
+	return {
+		...report,
+		passed: outcome.kind === "pass",
+		outcome,
+		kernel: kernel.name,
+		calls: Object.fromEntries([...kernel.counts].sort(([a], [b]) => (a < b ? -1 : 1))),
+		milliseconds: performance.now() - started,
+	};
+}
+
+type Mutable<T> = {
+	-readonly [K in keyof T]: T[K] extends readonly (infer E)[]
+		? E[]
+		: T[K] extends Readonly<Record<string, infer V>>
+			? Record<string, V>
+			: T[K];
+};
+
+function bindGroups(
+	kernel: Kernel,
+	devices: readonly DeviceOption[],
+	stack: (() => void)[],
+	tell: (event: RunEvent) => void,
+): void {
+	const bound = new Set<number>();
+	for (const { host } of devices) {
+		const address = formatPciAddress(host);
+		const number = groupOf(kernel, address);
+		if (bound.has(number)) continue;
+		bound.add(number);
+		const group = bindGroup(kernel, address);
+		stack.push(() => group[Symbol.dispose]());
+		tell({ type: "bound", group });
+	}
+}
+
+function assign(
+	kernel: Kernel,
+	machine: GuestMachine,
+	job: MainJob,
+	stack: (() => void | Promise<void>)[],
+	report: Mutable<Pick<RunReport, "devices" | "mappings">>,
+	tell: (event: RunEvent) => void,
+): void {
+	const addressSpace = new AddressSpace(kernel);
+	const mapped = new Set<unknown>();
+	for (const option of job.devices) {
+		const onReport = (message: string) => tell({ type: "report", message });
+		const device = VfioDevice.open(kernel, formatPciAddress(option.host), { addressSpace, onReport });
+		stack.push(() => device[Symbol.dispose]());
+		// Devices of one container share its mappings: the guest's memory is mapped once for each container.
+		if (!mapped.has(device.container)) {
+			mapped.add(device.container);
+			const mapper = GuestMemoryMapper.attach(device.container.iommu, machine.memory, {
+				device: device.name,
+				onReport: ({ error }) => onReport(error.message),
+			});
+			stack.push(() => mapper[Symbol.dispose]());
+			for (const { start, size } of device.container.iommu.mappings) {
+				report.mappings.push({ iova: start, size });
+				tell({ type: "mapped", iova: start, size });
+			}
+		}
+		const fn = AssignedFunction.attach(device, { onReport });
+		stack.push(() => fn[Symbol.dispose]());
+		const vectors: number[] = [];
+		let mode = "none";
+		fn.onEvent((event) => {
+			if (event.type === "interrupt") vectors[event.vector] = (vectors[event.vector] ?? 0) + 1;
+			if (event.type !== "interrupt-mode") return;
+			if (event.mode !== "none") mode = event.mode;
+			tell({ type: "interrupt-mode", address: device.name, mode: event.mode });
+		});
+		const { bus, address } = machine.topology.plug(fn, {
+			bus: option.bus,
+			address: option.addr && { device: option.addr.slot, function: option.addr.function },
+			multifunction: option.multifunction,
+		});
+		stack.push(() => machine.topology.unplug(fn));
+		const assigned: DeviceReport = {
+			address: device.name,
+			id: option.id ?? device.name,
+			group: device.group.id,
+			guestBus: bus.name,
+			guestSlot: `${address.device.toString(16).padStart(2, "0")}.${address.function}`,
+			bars: fn.plan.bars,
+			problems: fn.plan.problems,
+			get interruptMode() {
+				return mode;
+			},
+			get interrupts() {
+				return Array.from(vectors, (count) => count ?? 0);
+			},
+		};
+		report.devices.push(assigned);
+		tell({ type: "assigned", device: assigned });
+	}
+}
+
+/** Gives back what was acquired, last first, all of it. @throws the first error */
+async function unwind(stack: (() => void | Promise<void>)[]): Promise<void> {
+	const errors: unknown[] = [];
+	for (let release = stack.pop(); release; release = stack.pop()) {
+		try {
+			await release();
+		} catch (error) {
+			errors.push(error);
+		}
+	}
+	if (errors.length === 1) throw errors[0];
+	if (errors.length > 1) throw new AggregateError(errors, `Cannot give everything back: ${errors.length} errors`);
+}

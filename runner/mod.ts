@@ -1,0 +1,10 @@
+/**
+ * What the command line is made of, for programs: the embedded guest machine, the main job, the plan of a device.
+ *
+ * @module
+ */
+export { type DevicePlan, type DevicePlanOptions, planDevice } from "./device-plan.ts";
+export { HostClock } from "./host-clock.ts";
+export * from "./machine/mod.ts";
+export { type MainJob, type RunEvent, runMainJob } from "./main-job.ts";
+export type { DeviceReport, RunReport } from "./run-report.ts";

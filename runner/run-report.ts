@@ -1,0 +1,40 @@
+import type { FunctionPlan } from "../core/pci/plan.ts";
+import type { GuestOutcome } from "./machine/mod.ts";
+
+/** One device of a run. */
+export interface DeviceReport {
+	/** The host's, such as `0000:05:00.0`. */
+	readonly address: string;
+	readonly id: string;
+	/** Its IOMMU group. */
+	readonly group: number;
+	/** Where the guest sees it. */
+	readonly guestBus: string;
+	readonly guestSlot: string;
+	readonly bars: FunctionPlan["bars"];
+	readonly problems: readonly string[];
+	/** What the guest chose: `msix`, `msi`, `intx`. */
+	readonly interruptMode: string;
+	/** Interrupts delivered to the guest, by vector. */
+	readonly interrupts: readonly number[];
+}
+
+/** What a run of the main job came to. */
+export interface RunReport {
+	/** The guest's own checks passed. */
+	readonly passed: boolean;
+	readonly outcome: Pick<GuestOutcome, "kind" | "reason"> & { readonly guestMilliseconds: number };
+	/** Which kernel. */
+	readonly kernel: string;
+	readonly devices: readonly DeviceReport[];
+	/** What was mapped for DMA when the guest started. */
+	readonly mappings: readonly { readonly iova: bigint; readonly size: bigint }[];
+	/** What the guest printed. */
+	readonly console: readonly string[];
+	/** What the guest measured, by name. */
+	readonly results: Readonly<Record<string, string>>;
+	/** System calls by name, ioctls by their request. */
+	readonly calls: Readonly<Record<string, number>>;
+	/** From the first system call to the last. */
+	readonly milliseconds: number;
+}

@@ -1,0 +1,27 @@
+import type { IommuFault, SimulatedLinux } from "../kernel-sim/mod.ts";
+import type { DeviceReport } from "./run-report.ts";
+
+/** What only a simulated kernel can tell after a run. */
+export interface SimulationReport {
+	/** DMA that did not get through. */
+	readonly faults: readonly IommuFault[];
+	/** Bytes that each device moved by DMA. */
+	readonly dma: readonly { readonly address: string; readonly read: number; readonly written: number }[];
+	/** What was not given back, such as `2 open files`. */
+	readonly leaked: readonly string[];
+}
+
+/** Looks at the simulation when everything should have been given back. */
+export function simulationReport(linux: SimulatedLinux, devices: readonly DeviceReport[]): SimulationReport {
+	const { machine } = linux.host;
+	return {
+		faults: linux.faults,
+		dma: devices.map(({ address }) => {
+			const fn = machine.function(address);
+			return { address, read: fn ? machine.iommu.bytesRead(fn) : 0, written: fn ? machine.iommu.bytesWritten(fn) : 0 };
+		}),
+		leaked: Object.entries(linux.leaks())
+			.filter(([, number]) => number !== 0)
+			.map(([what, number]) => `${number} ${what.replaceAll(/[A-Z]/g, (letter) => ` ${letter.toLowerCase()}`)}`),
+	};
+}
