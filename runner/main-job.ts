@@ -1,4 +1,4 @@
-import { AddressSpace } from "../core/device/address-space.ts";
+import { IoAddressSpace } from "../core/device/io-address-space.ts";
 import { VfioDevice } from "../core/device/device.ts";
 import { formatPciAddress } from "../core/host/address.ts";
 import { type BoundGroup, bindGroup } from "../core/host/bind.ts";
@@ -127,7 +127,7 @@ function assign(
 	report: Mutable<Pick<RunReport, "devices" | "mappings">>,
 	tell: (event: RunEvent) => void,
 ): void {
-	const addressSpace = new AddressSpace(kernel);
+	const addressSpace = new IoAddressSpace(kernel);
 	const mapped = new Set<unknown>();
 	for (const option of job.devices) {
 		const onReport = (message: string) => tell({ type: "report", message });

@@ -39,57 +39,60 @@ function accessor(type: Scalar, at: number): PropertyDescriptor {
 		case "u8":
 			return {
 				get(this: View): number {
-					return this.data.getUint8(at);
+					return this[DATA].getUint8(at);
 				},
 				set(this: View, value: number) {
-					this.data.setUint8(at, value);
+					this[DATA].setUint8(at, value);
 				},
 			};
 		case "u16":
 			return {
 				get(this: View): number {
-					return this.data.getUint16(at, true);
+					return this[DATA].getUint16(at, true);
 				},
 				set(this: View, value: number) {
-					this.data.setUint16(at, value, true);
+					this[DATA].setUint16(at, value, true);
 				},
 			};
 		case "u32":
 			return {
 				get(this: View): number {
-					return this.data.getUint32(at, true);
+					return this[DATA].getUint32(at, true);
 				},
 				set(this: View, value: number) {
-					this.data.setUint32(at, value, true);
+					this[DATA].setUint32(at, value, true);
 				},
 			};
 		case "s32":
 			return {
 				get(this: View): number {
-					return this.data.getInt32(at, true);
+					return this[DATA].getInt32(at, true);
 				},
 				set(this: View, value: number) {
-					this.data.setInt32(at, value, true);
+					this[DATA].setInt32(at, value, true);
 				},
 			};
 		case "u64":
 			return {
 				get(this: View): bigint {
-					return this.data.getBigUint64(at, true);
+					return this[DATA].getBigUint64(at, true);
 				},
 				set(this: View, value: bigint) {
-					this.data.setBigUint64(at, value, true);
+					this[DATA].setBigUint64(at, value, true);
 				},
 			};
 	}
 }
 
+/** A symbol, since headers have fields of every ordinary name, `data` among them. */
+const DATA = Symbol("DataView");
+
 class View {
 	readonly bytes: Uint8Array;
-	readonly data: DataView;
+	readonly [DATA]: DataView;
 	constructor(bytes: Uint8Array) {
 		this.bytes = bytes;
-		this.data = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+		this[DATA] = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
 	}
 }
 

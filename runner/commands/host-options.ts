@@ -44,6 +44,7 @@ export async function openHost(
 	parsed: ParsedArguments,
 	terminal: Terminal,
 	reference: ReferenceOptions = {},
+	paste: PasteOptions = {},
 ): Promise<OpenedHost> {
 	const file = parsed.values.get("host-file")?.[0];
 	if (choice(parsed, "kernel", ["sim", "linux"], "sim") === "linux") {

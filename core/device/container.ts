@@ -1,0 +1,243 @@
+/**
+ * A VFIO container, `/dev/vfio/vfio`: an I/O address space that IOMMU groups share.
+ *
+ * @module
+ */
+import { VfioError } from "../errors.ts";
+import { explainContainerNode } from "../host/node-errors.ts";
+import { explainNotViable } from "../host/viability.ts";
+import { Type1 } from "../iommu/type1.ts";
+import type { Kernel } from "../kernel.ts";
+import { isErrno, retry } from "../retry.ts";
+import { EBUSY, EPERM } from "../uapi/errno.ts";
+import { O_CLOEXEC, O_RDWR } from "../uapi/fcntl.ts";
+import {
+	VFIO_API_VERSION,
+	VFIO_CHECK_EXTENSION,
+	VFIO_DMA_CC_IOMMU,
+	VFIO_GET_API_VERSION,
+	VFIO_GROUP_SET_CONTAINER,
+	VFIO_GROUP_UNSET_CONTAINER,
+	VFIO_SET_IOMMU,
+	VFIO_TYPE1_IOMMU,
+	VFIO_TYPE1v2_IOMMU,
+	VFIO_UNMAP_ALL,
+} from "../uapi/vfio.ts";
+import type { Group } from "./group.ts";
+
+const PATH = "/dev/vfio/vfio";
+
+/**
+ * An open container. It is counted: whoever opened it has one reference, and so has every group in it. It closes with the
+ * last of them, in whatever order they go.
+ *
+ * @example
+ * ```ts
+ * const container = Container.open(kernel);
+ * const device = VfioDevice.open(kernel, "05:00.0", { container });
+ * container[Symbol.dispose](); // the device keeps it
+ * ```
+ */
+export class Container implements Disposable {
+	readonly kernel: Kernel;
+	/** Its file descriptor. */
+	readonly fd: number;
+	readonly #groups = new Set<Group>();
+	#iommu: Type1 | undefined;
+	#type: number | undefined;
+	#held = true;
+	#closed = false;
+
+	private constructor(kernel: Kernel, fd: number) {
+		this.kernel = kernel;
+		this.fd = fd;
+	}
+
+	/**
+	 * Opens an empty container.
+	 *
+	 * @throws VfioError `no-vfio`, `no-permission`, `kernel`
+	 */
+	static open(kernel: Kernel): Container {
+		let fd: number;
+		try {
+			fd = retry(() => kernel.open(PATH, O_RDWR | O_CLOEXEC));
+		} catch (error) {
+			throw explainContainerNode(PATH, error);
+		}
+		const container = new Container(kernel, fd);
+		try {
+			const version = container.#call("ask the version of", VFIO_GET_API_VERSION, 0);
+			if (version !== VFIO_API_VERSION)
+				throw new VfioError("no-vfio", `Cannot use ${PATH}: its API version is ${version}, not ${VFIO_API_VERSION}`);
+		} catch (error) {
+			container[Symbol.dispose]();
+			throw error;
+		}
+		return container;
+	}
+
+	/** The groups in it. */
+	get groups(): ReadonlySet<Group> {
+		return this.#groups;
+	}
+
+	/** The IOMMU type in use: `VFIO_TYPE1v2_IOMMU` or `VFIO_TYPE1_IOMMU`; undefined while it has no group. */
+	get type(): number | undefined {
+		return this.#type;
+	}
+
+	/**
+	 * Its DMA mappings.
+	 *
+	 * @throws VfioError `disposed` while no group is in it, since Linux gives a container its IOMMU with the first group
+	 */
+	get iommu(): Type1 {
+		if (!this.#iommu) throw new VfioError("disposed", "Cannot map DMA in a container: it has no IOMMU group");
+		return this.#iommu;
+	}
+
+	/**
+	 * Whether DMA of its devices snoops the processor's caches, so that no cache has to be flushed.
+	 *
+	 * @throws VfioError `kernel`
+	 */
+	get coherent(): boolean {
+		return this.#has(VFIO_DMA_CC_IOMMU);
+	}
+
+	/**
+	 * Puts a group into the container, and gives the container its IOMMU when it is the first. {@link Group.join} calls it.
+	 *
+	 * @param device whom it is for, for errors
+	 * @throws VfioError `group-not-viable`, `device-in-use`, `unsupported-iommu`, `kernel`, `disposed`
+	 */
+	attach(group: Group, device: string): void {
+		if (this.#closed) throw new VfioError("disposed", `Cannot open ${device}: its container is closed`, { device });
+		if (this.#groups.has(group)) return;
+		const argument = new Uint8Array(4);
+		new DataView(argument.buffer).setInt32(0, this.fd, true);
+		try {
+			retry(() => this.kernel.ioctl(group.fd, VFIO_GROUP_SET_CONTAINER, argument));
+		} catch (cause) {
+			throw explainSetContainer(this.kernel, group.id, device, cause);
+		}
+		try {
+			if (this.#groups.size === 0) this.#setIommu(device);
+		} catch (error) {
+			this.kernel.ioctl(group.fd, VFIO_GROUP_UNSET_CONTAINER);
+			throw error;
+		}
+		this.#groups.add(group);
+	}
+
+	/**
+	 * Takes a group out. DMA mappings are removed before the last one goes: the kernel forgets them with it, and would refuse
+	 * to remove them afterwards.
+	 *
+	 * @throws VfioError `kernel`, `device-in-use` while a device of the group is open or one of its regions is mapped
+	 */
+	detach(group: Group): void {
+		if (!this.#groups.delete(group)) return;
+		try {
+			if (this.#groups.size === 0) this.#iommu?.[Symbol.dispose]();
+		} finally {
+			try {
+				this.#unset(group);
+			} finally {
+				if (this.#groups.size === 0) this.#iommu = this.#type = undefined;
+				this.#closeIfUnused();
+			}
+		}
+	}
+
+	/** Gives back the reference of whoever opened it. */
+	[Symbol.dispose](): void {
+		this.#held = false;
+		this.#closeIfUnused();
+	}
+
+	#closeIfUnused(): void {
+		if (this.#closed || this.#held || this.#groups.size > 0) return;
+		this.#closed = true;
+		this.kernel.close(this.fd);
+	}
+
+	#setIommu(device: string): void {
+		const type = [VFIO_TYPE1v2_IOMMU, VFIO_TYPE1_IOMMU].find((candidate) => this.#has(candidate));
+		if (type === undefined)
+			throw new VfioError("unsupported-iommu", `Cannot open ${device}: this kernel offers no type 1 IOMMU`, {
+				device,
+				remedy: ["sudo modprobe vfio_iommu_type1"],
+			});
+		try {
+			retry(() => this.kernel.ioctl(this.fd, VFIO_SET_IOMMU, type));
+		} catch (cause) {
+			throw explainSetIommu(device, cause);
+		}
+		this.#type = type;
+		this.#iommu = new Type1(this.kernel, this.fd, {
+			version: type === VFIO_TYPE1v2_IOMMU ? 2 : 1,
+			unmapAll: this.#has(VFIO_UNMAP_ALL),
+		});
+	}
+
+	#unset(group: Group): void {
+		try {
+			retry(() => this.kernel.ioctl(group.fd, VFIO_GROUP_UNSET_CONTAINER));
+		} catch (cause) {
+			const code = isErrno(cause, EBUSY) ? "device-in-use" : "kernel";
+			throw new VfioError(
+				code,
+				`Cannot take IOMMU group ${group.id} out of its container: ${(cause as Error).message}`,
+				{
+					cause,
+				},
+			);
+		}
+	}
+
+	#has(extension: number): boolean {
+		return this.#call("ask for an extension of", VFIO_CHECK_EXTENSION, extension) > 0;
+	}
+
+	#call(action: string, request: number, argument: number): number {
+		try {
+			return retry(() => this.kernel.ioctl(this.fd, request, argument));
+		} catch (cause) {
+			throw new VfioError("kernel", `Cannot ${action} ${PATH}: ${(cause as Error).message}`, { cause });
+		}
+	}
+}
+
+function explainSetContainer(kernel: Kernel, group: number, device: string, cause: unknown): VfioError {
+	if (isErrno(cause, EPERM)) return explainNotViable(kernel, group, device, cause);
+	if (isErrno(cause, EBUSY))
+		return new VfioError("device-in-use", `Cannot open ${device}: IOMMU group ${group} has another owner`, {
+			device,
+			cause,
+			remedy: [`sudo fuser -v /dev/vfio/${group} /dev/vfio/devices/* shows which process.`],
+		});
+	return new VfioError(
+		"kernel",
+		`Cannot open ${device}: IOMMU group ${group} does not join the container: ${(cause as Error).message}`,
+		{ device, cause },
+	);
+}
+
+function explainSetIommu(device: string, cause: unknown): VfioError {
+	const details = { device, cause };
+	if (isErrno(cause, EPERM))
+		return new VfioError("unsupported-iommu", `Cannot open ${device}: its IOMMU does not isolate interrupts`, {
+			...details,
+			remedy: [
+				"Enable interrupt remapping (x2APIC, VT-d interrupt remapping) in the firmware setup.",
+				"Or accept that the device can forge interrupts: echo Y | sudo tee /sys/module/vfio_iommu_type1/parameters/allow_unsafe_interrupts",
+			],
+		});
+	return new VfioError(
+		"unsupported-iommu",
+		`Cannot open ${device}: the kernel refuses its IOMMU: ${(cause as Error).message}`,
+		details,
+	);
+}

@@ -1,0 +1,347 @@
+/**
+ * An opened VFIO device.
+ *
+ * @module
+ */
+import { VfioError } from "../errors.ts";
+import { formatPciAddress, parsePciAddress } from "../host/address.ts";
+import { groupOf } from "../host/groups.ts";
+import type { AccessWidth, Kernel, Mapping } from "../kernel.ts";
+import { Releases } from "../release.ts";
+import { retry } from "../retry.ts";
+import {
+	VFIO_DEVICE_FLAGS_PCI,
+	VFIO_DEVICE_FLAGS_RESET,
+	VFIO_DEVICE_GET_INFO,
+	VFIO_PCI_CONFIG_REGION_INDEX,
+	VFIO_PCI_INTX_IRQ_INDEX,
+	VFIO_PCI_MSIX_IRQ_INDEX,
+	vfio_device_info,
+} from "../uapi/vfio.ts";
+import { Container } from "./container.ts";
+import { Group } from "./group.ts";
+import { type HotResetDevice, hotReset, hotResetInfo } from "./hot-reset.ts";
+import type { IoAddressSpace } from "./io-address-space.ts";
+import { type Irq, queryIrq } from "./irq.ts";
+import { IrqSetup } from "./irq-setup.ts";
+import { queryRegion, type Region } from "./region.ts";
+import { RegionAccess } from "./region-access.ts";
+import { RegionMappings } from "./region-mappings.ts";
+import { resetDevice } from "./reset.ts";
+
+/** How a device is opened. */
+export interface OpenOptions {
+	/** The container its group joins; a new one when left out. Not together with `addressSpace`. */
+	readonly container?: Container;
+	/** Where its DMA goes: the group joins the first of the address space's containers that takes it, or a new one. */
+	readonly addressSpace?: IoAddressSpace;
+	/** The UUID that a virtual function's physical function was given, where that is assigned as well. */
+	readonly vfToken?: string;
+	/** Learns of accesses that failed. */
+	readonly onReport?: (message: string) => void;
+}
+
+/**
+ * A PCI function opened through VFIO: its regions, its interrupts, its resets.
+ *
+ * Everything it opened is given back by disposing it, in reverse order. Accesses to regions never throw, since a guest
+ * makes them: one that fails reads all ones and is reported.
+ *
+ * @example
+ * ```ts
+ * const device = VfioDevice.open(kernel, "0000:05:00.0");
+ * const vendor = device.readRegion(VFIO_PCI_CONFIG_REGION_INDEX, PCI_VENDOR_ID, 2);
+ * device[Symbol.dispose]();
+ * ```
+ */
+export class VfioDevice implements Disposable {
+	readonly kernel: Kernel;
+	/** Such as `0000:05:00.0`. */
+	readonly name: string;
+	readonly fd: number;
+	readonly group: Group;
+	/** `VFIO_DEVICE_FLAGS_*` bits. */
+	readonly flags: number;
+	readonly regionCount: number;
+	readonly irqCount: number;
+	/** Learns of each access that failed, with the device's name in the message. */
+	onReport: (message: string) => void;
+
+	readonly #container: Container;
+	readonly #releases: Releases;
+	readonly #regions: (Region | undefined)[] = [];
+	readonly #irqs: (Irq | undefined)[] = [];
+	readonly #access: RegionAccess;
+	readonly #mappings: RegionMappings;
+	readonly #irqSetup: IrqSetup;
+	#open = true;
+
+	private constructor(group: Group, container: Container, name: string, opened: Opened, options: OpenOptions) {
+		this.kernel = group.kernel;
+		this.group = group;
+		this.#container = container;
+		this.name = name;
+		this.fd = opened.fd;
+		this.flags = opened.flags;
+		this.regionCount = opened.regions;
+		this.irqCount = opened.irqs;
+		this.onReport = options.onReport ?? (() => {});
+		this.#access = new RegionAccess(this.kernel, this.fd, name, (message) => this.onReport(message));
+		this.#mappings = opened.releases.use(new RegionMappings(this.kernel, this.fd, name));
+		this.#irqSetup = new IrqSetup(this.kernel, this.fd, name);
+		this.#releases = opened.releases.move();
+	}
+
+	/**
+	 * Opens a PCI function: its group, a container, the function itself. What was opened is given back when a step fails.
+	 *
+	 * @param address such as `0000:05:00.0` or `05:00.0`
+	 * @throws VfioError `malformed-address`, `no-such-device`, `no-iommu-group`, `no-vfio`, `not-bound`, `no-permission`,
+	 *   `group-not-viable`, `device-in-use`, `already-attached`, `unsupported-iommu`, `unassignable-device`, `kernel`
+	 */
+	static open(kernel: Kernel, address: string, options: OpenOptions = {}): VfioDevice {
+		const name = formatPciAddress(parsePciAddress(address));
+		const releases = new Releases();
+		try {
+			const group = Group.acquire(kernel, groupOf(kernel, name), name);
+			releases.defer(() => group.release());
+			const container = joinContainer(group, name, options);
+			const fd = group.openDevice(name, options.vfToken);
+			releases.defer(() => group.closeDevice(name, fd));
+			return new VfioDevice(group, container, name, { fd, ...deviceInfo(kernel, fd, name), releases }, options);
+		} finally {
+			releases[Symbol.dispose]();
+		}
+	}
+
+	/** The container its group is in. */
+	get container(): Container {
+		return this.#container;
+	}
+
+	/** `VFIO_DEVICE_RESET` works. */
+	get resettable(): boolean {
+		return (this.flags & VFIO_DEVICE_FLAGS_RESET) !== 0;
+	}
+
+	/**
+	 * A region; asked of the kernel once. One that does not exist has size 0.
+	 *
+	 * @param index `VFIO_PCI_*_REGION_INDEX`, or of a device-specific region
+	 * @throws VfioError `kernel`, `disposed`
+	 */
+	region(index: number): Region {
+		const known = this.#regions[index];
+		if (known) return known;
+		this.#requireOpen("query a region of");
+		const region = queryRegion(this.kernel, this.fd, index, this.name);
+		this.#regions[index] = region;
+		return region;
+	}
+
+	/**
+	 * An interrupt index; asked of the kernel once. One that does not exist has count 0.
+	 *
+	 * @param index `VFIO_PCI_*_IRQ_INDEX`
+	 * @throws VfioError `kernel`, `disposed`
+	 */
+	irq(index: number): Irq {
+		const known = this.#irqs[index];
+		if (known) return known;
+		this.#requireOpen("query an interrupt of");
+		const irq = queryIrq(this.kernel, this.fd, index, this.name);
+		this.#irqs[index] = irq;
+		return irq;
+	}
+
+	/** One read of that width. @param offset bytes in the region @returns unsigned; all ones, and a report, when it fails */
+	readRegion(index: number, offset: number, width: AccessWidth): number {
+		const region = this.#forAccess(index);
+		return region ? this.#access.read(region, offset, width) : 2 ** (8 * width) - 1;
+	}
+
+	/** One write of that width; a report when it fails. @param offset bytes in the region */
+	writeRegion(index: number, offset: number, width: AccessWidth, value: number): void {
+		const region = this.#forAccess(index);
+		if (region) this.#access.write(region, offset, width, value);
+	}
+
+	/** One 64-bit read; the kernel may split it in two. @returns all ones, and a report, when it fails */
+	readRegion64(index: number, offset: number): bigint {
+		const region = this.#forAccess(index);
+		return region ? this.#access.read64(region, offset) : 0xffff_ffff_ffff_ffffn;
+	}
+
+	/** One 64-bit write; the kernel may split it in two. A report when it fails. */
+	writeRegion64(index: number, offset: number, value: bigint): void {
+		const region = this.#forAccess(index);
+		if (region) this.#access.write64(region, offset, value);
+	}
+
+	/** Many bytes. @returns how many were read: fewer at the region's end, or after a failure, which is reported */
+	readBytes(index: number, offset: number, into: Uint8Array): number {
+		const region = this.#forAccess(index);
+		return region ? this.#access.readBytes(region, offset, into) : 0;
+	}
+
+	/**
+	 * Maps a region, or a part of it, into this process.
+	 *
+	 * @param offset bytes in the region, page aligned
+	 * @param length bytes; to the region's end when left out
+	 * @returns dispose it to unmap; the device's disposal unmaps what is left
+	 * @throws VfioError `mapping-failed`, `disposed`
+	 */
+	mapRegion(index: number, offset = 0, length?: number): Mapping {
+		this.#requireOpen("map a region of");
+		return this.#mappings.map(this.region(index), offset, length);
+	}
+
+	/**
+	 * Has vectors `start` and following signal these eventfds, and enables the interrupt when it is not. {@link NO_EVENTFD}
+	 * switches a vector off.
+	 *
+	 * @returns 0; or, when the host has fewer vectors than asked for, how many it has, and nothing was set up
+	 * @throws VfioError `interrupt-failed`, `disposed`
+	 */
+	setEventfds(index: number, start: number, fds: readonly number[]): number {
+		this.#requireOpen("set up an interrupt of");
+		return this.#irqSetup.eventfds("trigger", index, start, fds);
+	}
+
+	/** One vector's eventfd, or {@link NO_EVENTFD}. @returns as {@link setEventfds} @throws VfioError `interrupt-failed`, `disposed` */
+	setEventfd(index: number, vector: number, fd: number): number {
+		this.#requireOpen("set up an interrupt of");
+		return this.#irqSetup.eventfd(index, vector, fd);
+	}
+
+	/** Disables an interrupt; one that does not exist is disabled. @throws VfioError `interrupt-failed`, `disposed` */
+	disableIrq(index: number): void {
+		this.#requireOpen("disable an interrupt of");
+		if (this.irq(index).count > 0) this.#irqSetup.disable(index);
+	}
+
+	/** Fires a vector, as a self-test of the way to its eventfd. @throws VfioError `interrupt-failed`, `disposed` */
+	triggerIrq(index: number, vector = 0): void {
+		this.#requireOpen("trigger an interrupt of");
+		this.#irqSetup.trigger(index, vector);
+	}
+
+	/** Masks an interrupt; Linux has that for INTx only. @throws VfioError `interrupt-failed`, `disposed` */
+	maskIrq(index: number): void {
+		this.#requireOpen("mask an interrupt of");
+		this.#irqSetup.mask(index);
+	}
+
+	/** Unmasks an interrupt; Linux has that for INTx only. @throws VfioError `interrupt-failed`, `disposed` */
+	unmaskIrq(index: number): void {
+		this.#requireOpen("unmask an interrupt of");
+		this.#irqSetup.unmask(index);
+	}
+
+	/** Has an eventfd unmask INTx when it is signalled, or {@link NO_EVENTFD}. @throws VfioError `interrupt-failed`, `disposed` */
+	setUnmaskEventfd(fd: number): void {
+		this.#requireOpen("set up an interrupt of");
+		this.#irqSetup.eventfds("unmask", VFIO_PCI_INTX_IRQ_INDEX, 0, [fd]);
+	}
+
+	/** Resets the function alone. @throws VfioError `reset-failed`, `disposed` */
+	reset(): void {
+		this.#requireOpen("reset");
+		resetDevice(this.kernel, this.fd, this.name, this.resettable);
+	}
+
+	/** What a hot reset would reset, this function included. @throws VfioError `reset-failed`, `disposed` */
+	hotResetInfo(): HotResetDevice[] {
+		this.#requireOpen("hot reset");
+		return hotResetInfo(this.kernel, this.fd, this.name);
+	}
+
+	/** Resets the slot or bus, with everything on it. @throws VfioError `reset-failed`, `disposed` */
+	hotReset(): void {
+		this.#requireOpen("hot reset");
+		hotReset(this.kernel, this.fd, this.name);
+	}
+
+	/** Unmaps its regions, closes it, and gives back its group and container. */
+	[Symbol.dispose](): void {
+		this.#open = false;
+		this.#releases[Symbol.dispose]();
+	}
+
+	/** The file descriptor's number may belong to something else once the device is closed. */
+	#requireOpen(action: string): void {
+		if (!this.#open)
+			throw new VfioError("disposed", `Cannot ${action} ${this.name}: it is closed`, { device: this.name });
+	}
+
+	#forAccess(index: number): Region | undefined {
+		const known = this.#regions[index];
+		if (known && this.#open) return known;
+		try {
+			this.#requireOpen("access a region of");
+			return this.region(index);
+		} catch (error) {
+			this.onReport((error as Error).message);
+			return undefined;
+		}
+	}
+}
+
+/** What {@link VfioDevice.open} has in hand once the file is open. */
+interface Opened extends DeviceInfo {
+	readonly fd: number;
+	readonly releases: Releases;
+}
+
+interface DeviceInfo {
+	readonly flags: number;
+	readonly regions: number;
+	readonly irqs: number;
+}
+
+function joinContainer(group: Group, name: string, options: OpenOptions): Container {
+	const wanted = options.container;
+	const present = group.container;
+	if (present) {
+		const elsewhere = wanted ? wanted !== present : options.addressSpace?.containers.includes(present) === false;
+		if (!elsewhere) return present;
+		throw new VfioError(
+			"device-in-use",
+			`Cannot open ${name}: a device of its IOMMU group ${group.id} is open in another address space of this process`,
+			{ device: name, remedy: ["Give all devices of a group the same container or address space."] },
+		);
+	}
+	if (wanted) {
+		group.join(wanted, name);
+		return wanted;
+	}
+	if (options.addressSpace) return options.addressSpace.place(group, name);
+	const container = Container.open(group.kernel);
+	try {
+		group.join(container, name);
+		return container;
+	} finally {
+		container[Symbol.dispose](); // the group keeps it from here on
+	}
+}
+
+function deviceInfo(kernel: Kernel, fd: number, name: string): DeviceInfo {
+	const info = vfio_device_info.create();
+	info.argsz = vfio_device_info.size;
+	try {
+		retry(() => kernel.ioctl(fd, VFIO_DEVICE_GET_INFO, info.bytes));
+	} catch (cause) {
+		throw new VfioError("kernel", `Cannot query ${name}: ${(cause as Error).message}`, { device: name, cause });
+	}
+	const refuse = (reason: string) =>
+		new VfioError("unassignable-device", `Cannot use ${name}: ${reason}`, { device: name });
+	if ((info.flags & VFIO_DEVICE_FLAGS_PCI) === 0) throw refuse("the kernel says that it is not a PCI device");
+	// Newer kernels add regions and interrupts at the end, so more than these is fine.
+	const regions = VFIO_PCI_CONFIG_REGION_INDEX + 1;
+	const irqs = VFIO_PCI_MSIX_IRQ_INDEX + 1;
+	if (info.num_regions < regions)
+		throw refuse(`it has ${info.num_regions} regions, a PCI device has at least ${regions}`);
+	if (info.num_irqs < irqs) throw refuse(`it has ${info.num_irqs} interrupts, a PCI device has at least ${irqs}`);
+	return { flags: info.flags, regions: info.num_regions, irqs: info.num_irqs };
+}

@@ -1,0 +1,189 @@
+/**
+ * An IOMMU group's file, `/dev/vfio/<group>`.
+ *
+ * @module
+ */
+import { VfioError } from "../errors.ts";
+import { explainGroupNode, explainNotBound } from "../host/node-errors.ts";
+import { explainNotViable } from "../host/viability.ts";
+import type { Kernel } from "../kernel.ts";
+import { isErrno, retry } from "../retry.ts";
+import { EACCES, EAGAIN, ENODEV, EPERM } from "../uapi/errno.ts";
+import { O_CLOEXEC, O_RDWR } from "../uapi/fcntl.ts";
+import {
+	VFIO_GROUP_FLAGS_CONTAINER_SET,
+	VFIO_GROUP_FLAGS_VIABLE,
+	VFIO_GROUP_GET_DEVICE_FD,
+	VFIO_GROUP_GET_STATUS,
+	vfio_group_status,
+} from "../uapi/vfio.ts";
+import type { Container } from "./container.ts";
+
+/**
+ * Linux gives a group's file to one opener in the whole system, so a process that wants a second device of the group has
+ * to find the file it has open. A `Kernel` is one process's view, and what it has open belongs to it.
+ */
+const openGroups = new WeakMap<Kernel, Map<number, Group>>();
+
+/** What `VFIO_GROUP_GET_STATUS` says. */
+export interface GroupStatus {
+	/** Every device of the group is with a VFIO driver, or with one that leaves DMA alone. */
+	readonly viable: boolean;
+	/** The group is in a container. */
+	readonly containerSet: boolean;
+}
+
+/** An open IOMMU group, counted by the devices that use it. */
+export class Group {
+	readonly kernel: Kernel;
+	/** The group's number. */
+	readonly id: number;
+	/** Its file descriptor, as `VFIO_DEVICE_PCI_HOT_RESET` and KVM want it. */
+	readonly fd: number;
+	/** The devices of the group that are open here. */
+	readonly devices: ReadonlySet<string>;
+	readonly #devices: Set<string>;
+	#container: Container | undefined;
+	#references = 1;
+
+	private constructor(kernel: Kernel, id: number, fd: number) {
+		this.kernel = kernel;
+		this.id = id;
+		this.fd = fd;
+		this.devices = this.#devices = new Set();
+	}
+
+	/**
+	 * Opens a group, or takes another reference to it when this process has it open.
+	 *
+	 * @param device whom it is for, for errors
+	 * @throws VfioError `not-bound`, `no-vfio`, `no-permission`, `device-in-use`, `group-not-viable`, `kernel`
+	 */
+	static acquire(kernel: Kernel, id: number, device: string): Group {
+		const open = Group.find(kernel, id);
+		if (open) {
+			open.#references++;
+			return open;
+		}
+		const path = `/dev/vfio/${id}`;
+		let fd: number;
+		try {
+			fd = retry(() => kernel.open(path, O_RDWR | O_CLOEXEC));
+		} catch (error) {
+			throw explainGroupNode(kernel, id, device, error);
+		}
+		const group = new Group(kernel, id, fd);
+		try {
+			group.#requireViable(device);
+		} catch (error) {
+			kernel.close(fd);
+			throw error;
+		}
+		const groups = openGroups.get(kernel) ?? new Map<number, Group>();
+		openGroups.set(kernel, groups.set(id, group));
+		return group;
+	}
+
+	/** The group, when this process has it open: what a hot reset asks to know what it owns. */
+	static find(kernel: Kernel, id: number): Group | undefined {
+		return openGroups.get(kernel)?.get(id);
+	}
+
+	/** The container it is in, or undefined. */
+	get container(): Container | undefined {
+		return this.#container;
+	}
+
+	/** `VFIO_GROUP_GET_STATUS`. @throws KernelError */
+	status(): GroupStatus {
+		const status = vfio_group_status.create();
+		status.argsz = vfio_group_status.size;
+		retry(() => this.kernel.ioctl(this.fd, VFIO_GROUP_GET_STATUS, status.bytes));
+		// Two independent bits: a group in a container has both set.
+		return {
+			viable: (status.flags & VFIO_GROUP_FLAGS_VIABLE) !== 0,
+			containerSet: (status.flags & VFIO_GROUP_FLAGS_CONTAINER_SET) !== 0,
+		};
+	}
+
+	/** Puts the group into a container. It leaves it with the last reference. @throws VfioError as {@link Container.attach} */
+	join(container: Container, device: string): void {
+		container.attach(this, device);
+		this.#container = container;
+	}
+
+	/**
+	 * `VFIO_GROUP_GET_DEVICE_FD`.
+	 *
+	 * @param name such as `0000:05:00.0`
+	 * @param vfToken a UUID, for a virtual function whose physical function is assigned too
+	 * @returns the device's file descriptor
+	 * @throws VfioError `already-attached`, `not-bound`, `no-permission`, `device-in-use`, `kernel`
+	 */
+	openDevice(name: string, vfToken?: string): number {
+		if (this.#devices.has(name))
+			throw new VfioError("already-attached", `Cannot open ${name}: it is attached already`, { device: name });
+		const text = vfToken === undefined ? name : `${name} vf_token=${vfToken}`;
+		const argument = Uint8Array.from(`${text}\0`, (character) => character.charCodeAt(0));
+		try {
+			// EAGAIN: a reset of a neighbour holds the lock that opening takes.
+			const fd = retry(() => this.kernel.ioctl(this.fd, VFIO_GROUP_GET_DEVICE_FD, argument), EAGAIN);
+			this.#devices.add(name);
+			return fd;
+		} catch (cause) {
+			throw this.#explainDevice(name, cause);
+		}
+	}
+
+	/** Closes a device's file. @param fd what {@link openDevice} returned */
+	closeDevice(name: string, fd: number): void {
+		this.#devices.delete(name);
+		this.kernel.close(fd);
+	}
+
+	/** Gives a reference back. With the last one the group leaves its container and is closed. */
+	release(): void {
+		if (--this.#references > 0) return;
+		openGroups.get(this.kernel)?.delete(this.id);
+		try {
+			this.#container?.detach(this);
+		} finally {
+			this.#container = undefined;
+			this.kernel.close(this.fd);
+		}
+	}
+
+	#requireViable(device: string): void {
+		let status: GroupStatus;
+		try {
+			status = this.status();
+		} catch (cause) {
+			throw new VfioError("kernel", `Cannot query IOMMU group ${this.id} of ${device}: ${(cause as Error).message}`, {
+				device,
+				cause,
+			});
+		}
+		if (!status.viable) throw explainNotViable(this.kernel, this.id, device);
+	}
+
+	#explainDevice(device: string, cause: unknown): unknown {
+		if (isErrno(cause, ENODEV)) return explainNotBound(this.kernel, this.id, device, cause);
+		if (isErrno(cause, EACCES, EPERM))
+			return new VfioError(
+				"no-permission",
+				`Cannot open ${device}: a virtual function needs the token of its physical one`,
+				{
+					device,
+					cause,
+					remedy: ["Pass the UUID that the owner of the physical function has set, as vfToken."],
+				},
+			);
+		if (isErrno(cause, EAGAIN))
+			return new VfioError("device-in-use", `Cannot open ${device}: a reset of it, or of a neighbour, is under way`, {
+				device,
+				cause,
+				remedy: ["Try again in a moment."],
+			});
+		return new VfioError("kernel", `Cannot open ${device}: ${(cause as Error).message}`, { device, cause });
+	}
+}

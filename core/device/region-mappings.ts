@@ -1,0 +1,100 @@
+/**
+ * A device's regions in this process's memory.
+ *
+ * @module
+ */
+import { VfioError } from "../errors.ts";
+import type { AccessWidth, Kernel, Mapping } from "../kernel.ts";
+import { isErrno, retry } from "../retry.ts";
+import { EBUSY } from "../uapi/errno.ts";
+import { MAP_SHARED, PROT_READ, PROT_WRITE } from "../uapi/fcntl.ts";
+import { VFIO_REGION_INFO_FLAG_READ, VFIO_REGION_INFO_FLAG_WRITE } from "../uapi/vfio.ts";
+import { type Region, regionName } from "./region.ts";
+
+/**
+ * The mappings that a device has handed out. A mapping keeps the device open in the kernel, and with it the group in its
+ * container, so that none may outlive the device.
+ */
+export class RegionMappings implements Disposable {
+	readonly #kernel: Kernel;
+	readonly #fd: number;
+	readonly #name: string;
+	readonly #live = new Set<RegionMapping>();
+
+	constructor(kernel: Kernel, fd: number, name: string) {
+		this.#kernel = kernel;
+		this.#fd = fd;
+		this.#name = name;
+	}
+
+	/**
+	 * @param offset bytes in the region, page aligned
+	 * @param length bytes; to the region's end when left out
+	 * @throws VfioError `mapping-failed`
+	 */
+	map(region: Region, offset: number, length = region.size - offset): Mapping {
+		const what = `Cannot map ${regionName(region.index)} of ${this.#name}`;
+		const details = { device: this.#name };
+		if (!region.mappable) throw new VfioError("mapping-failed", `${what}: it cannot be mapped`, details);
+		if (offset < 0 || length <= 0 || offset + length > region.size)
+			throw new VfioError(
+				"mapping-failed",
+				`${what}: ${length} bytes at ${offset} are not within its ${region.size} bytes`,
+				details,
+			);
+		const protection =
+			(region.flags & VFIO_REGION_INFO_FLAG_READ ? PROT_READ : 0) |
+			(region.flags & VFIO_REGION_INFO_FLAG_WRITE ? PROT_WRITE : 0);
+		let mapping: Mapping;
+		try {
+			mapping = retry(() => this.#kernel.mmap(this.#fd, length, protection, MAP_SHARED, region.offset + offset));
+		} catch (cause) {
+			const remedy = isErrno(cause, EBUSY)
+				? [
+						"Something of the host uses it, such as the boot framebuffer: sudo cat /proc/iomem shows what.",
+						"For a framebuffer, add video=efifb:off or initcall_blacklist=sysfb_init to the kernel command line.",
+					]
+				: [];
+			throw new VfioError("mapping-failed", `${what}: ${(cause as Error).message}`, { ...details, cause, remedy });
+		}
+		const tracked = new RegionMapping(mapping, this.#live);
+		this.#live.add(tracked);
+		return tracked;
+	}
+
+	/** Unmaps what is mapped still. */
+	[Symbol.dispose](): void {
+		for (const mapping of [...this.#live]) mapping[Symbol.dispose]();
+	}
+}
+
+/** A mapping that the device knows of until it is unmapped, once. */
+class RegionMapping implements Mapping {
+	readonly address: bigint;
+	readonly length: number;
+	readonly #mapping: Mapping;
+	readonly #live: Set<RegionMapping>;
+
+	constructor(mapping: Mapping, live: Set<RegionMapping>) {
+		this.#mapping = mapping;
+		this.#live = live;
+		this.address = mapping.address;
+		this.length = mapping.length;
+	}
+
+	read(offset: number, width: AccessWidth): number {
+		return this.#mapping.read(offset, width);
+	}
+	read64(offset: number): bigint {
+		return this.#mapping.read64(offset);
+	}
+	write(offset: number, width: AccessWidth, value: number): void {
+		this.#mapping.write(offset, width, value);
+	}
+	write64(offset: number, value: bigint): void {
+		this.#mapping.write64(offset, value);
+	}
+	[Symbol.dispose](): void {
+		if (this.#live.delete(this)) this.#mapping[Symbol.dispose]();
+	}
+}

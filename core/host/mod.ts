@@ -1,0 +1,19 @@
+/**
+ * The host: PCI addresses, sysfs, IOMMU groups, binding to VFIO and back.
+ *
+ * @module
+ */
+export { comparePciAddresses, formatPciAddress, type PciAddress, parsePciAddress } from "./address.ts";
+export { BoundGroup, bindGroup, planBind } from "./bind.ts";
+export {
+	type BindPlan,
+	type BindStep,
+	type DeviceBinding,
+	giveBackSteps,
+	type SysfsWrite,
+	shellCommand,
+} from "./bind-plan.ts";
+export { type GroupMember, groupMembers, groupOf } from "./groups.ts";
+export { nearestName } from "./nearest.ts";
+export { type PciIds, type PciResource, PciSysfs, readText } from "./sysfs.ts";
+export { inTheWay, leavesDmaAlone, requireViable } from "./viability.ts";

@@ -1,0 +1,171 @@
+/**
+ * Guest memory becomes DMA mappings, and stays so while it changes.
+ *
+ * @module
+ */
+import { VfioError } from "../errors.ts";
+import type { Kernel } from "../kernel.ts";
+import type { GuestMemory, GuestMemoryListener, GuestMemoryRegion } from "../machine/machine.ts";
+import { Releases } from "../release.ts";
+import { mayLock, memlock, memlockTooLow } from "./memlock.ts";
+import { type MappingPlan, type PlannedMapping, planMappings } from "./planner.ts";
+import type { DmaMapping, Type1 } from "./type1.ts";
+
+/** Memory that devices do not reach. */
+export interface MapReport {
+	/** `error`: DMA to guest memory will fail. `warning`: only DMA between devices is lost. */
+	readonly severity: "error" | "warning";
+	readonly error: VfioError;
+	readonly regions: readonly GuestMemoryRegion[];
+}
+
+/** Options of {@link GuestMemoryMapper.attach}. */
+export interface MapperOptions {
+	/** Whom the memory is mapped for, in errors. */
+	readonly device?: string;
+	/** Learns of memory that could not be mapped, or unmapped; a VMM stays alive with that. */
+	readonly onReport?: (report: MapReport) => void;
+}
+
+/**
+ * Keeps a container's DMA mappings the same as a guest's memory. Failing to map RAM fails the attach; later it is reported,
+ * as are BARs and misaligned regions at any time.
+ *
+ * @example
+ * ```ts
+ * const mapper = GuestMemoryMapper.attach(container.iommu, machine.memory, { onReport: ({ error }) => log(error.message) });
+ * mapper[Symbol.dispose](); // unmaps all of it
+ * ```
+ */
+export class GuestMemoryMapper implements GuestMemoryListener, Disposable {
+	readonly #iommu: Type1;
+	readonly #options: MapperOptions;
+	readonly #mapped = new Map<GuestMemoryRegion, DmaMapping>();
+	/** What the memory replays during the attach, to be planned as a whole; undefined afterwards. */
+	#replay: GuestMemoryRegion[] | undefined = [];
+	#subscription: Disposable | undefined;
+
+	private constructor(iommu: Type1, options: MapperOptions) {
+		this.#iommu = iommu;
+		this.#options = options;
+	}
+
+	/**
+	 * Maps all guest memory there is, and follows its changes from then on. The IOMMU disposes it before it goes.
+	 *
+	 * @throws VfioError `iova-out-of-range`, `dma-entries-exhausted`, `memlock-too-low`, `overlapping-memory`,
+	 *   `mapping-failed`, `kernel`; nothing is mapped then
+	 */
+	static attach(iommu: Type1, memory: GuestMemory, options: MapperOptions = {}): GuestMemoryMapper {
+		const mapper = new GuestMemoryMapper(iommu, options);
+		const releases = new Releases();
+		try {
+			releases.use(mapper);
+			mapper.#subscription = memory.subscribe(mapper);
+			mapper.#mapAll();
+			releases.move();
+		} finally {
+			releases[Symbol.dispose]();
+		}
+		return iommu.use(mapper);
+	}
+
+	/** See {@link GuestMemoryListener.added}. A failure is reported. */
+	added(region: GuestMemoryRegion): void {
+		if (this.#replay) {
+			this.#replay.push(region);
+			return;
+		}
+		try {
+			const plan = planMappings([region], this.#iommu.info());
+			for (const { regions, error } of plan.skipped) if (error) this.#report(error, regions);
+			for (const mapping of plan.map) this.#map(mapping);
+		} catch (error) {
+			this.#report(error, [region]);
+		}
+	}
+
+	/** See {@link GuestMemoryListener.removed}. A failure is reported. */
+	removed(region: GuestMemoryRegion): void {
+		if (this.#replay) this.#replay = this.#replay.filter((one) => one !== region);
+		const mapping = this.#mapped.get(region);
+		if (!mapping) return;
+		this.#mapped.delete(region);
+		try {
+			// Regions that share a mapping go together: the first that is removed takes it away, the others find it gone.
+			mapping[Symbol.dispose]();
+		} catch (error) {
+			this.#report(error, [region]);
+		}
+	}
+
+	/** Stops listening and unmaps what it mapped. @throws VfioError `kernel` */
+	[Symbol.dispose](): void {
+		const releases = new Releases();
+		for (const mapping of new Set(this.#mapped.values())) releases.use(mapping);
+		this.#mapped.clear();
+		if (this.#subscription) releases.use(this.#subscription);
+		this.#subscription = undefined;
+		releases[Symbol.dispose]();
+	}
+
+	#mapAll(): void {
+		const regions = this.#replay ?? [];
+		this.#replay = undefined;
+		const info = this.#iommu.info();
+		const plan = planMappings(regions, info);
+		const fatal = plan.skipped.find((skipped) => skipped.fatal);
+		if (fatal?.error) throw this.#forDevice(fatal.error);
+		// Without IOVA ranges there is no IOMMU behind the container, as with mediated devices, and mapping pins nothing.
+		if (info.iovaRanges) this.#requireMemlock(plan);
+		for (const { regions: left, error } of plan.skipped) if (error) this.#report(error, left);
+		for (const mapping of plan.map) {
+			try {
+				this.#map(mapping);
+			} catch (error) {
+				if (mapping.kind === "ram") throw this.#forDevice(error);
+				this.#report(error, mapping.regions);
+			}
+		}
+	}
+
+	#map({ iova, vaddr, size, write, regions }: PlannedMapping): void {
+		const mapping = this.#iommu.map(iova, vaddr, size, { write });
+		for (const region of regions) this.#mapped.set(region, mapping);
+	}
+
+	#requireMemlock(plan: MappingPlan): void {
+		const needed = lockedBytes(plan);
+		const state = memlock(this.#iommu.kernel);
+		if (state && !mayLock(state, needed)) throw this.#forDevice(memlockTooLow(needed, state));
+	}
+
+	#report(error: unknown, regions: readonly GuestMemoryRegion[]): void {
+		if (!(error instanceof VfioError)) throw error;
+		const severity = regions.every(({ kind }) => kind === "device") ? "warning" : "error";
+		this.#options.onReport?.({ severity, error, regions });
+	}
+
+	#forDevice(error: unknown): unknown {
+		const { device } = this.#options;
+		if (!(error instanceof VfioError) || device === undefined || error.device !== undefined) return error;
+		const { code, message, cause, remedy } = error;
+		return new VfioError(code, message, { device, remedy, ...(cause === undefined ? {} : { cause }) });
+	}
+}
+
+/** How many bytes a plan locks: RAM, not BARs, which are no memory. */
+export function lockedBytes(plan: MappingPlan): bigint {
+	return plan.map.reduce((sum, { kind, size }) => (kind === "ram" ? sum + size : sum), 0n);
+}
+
+/**
+ * Looks, before anything is opened, whether a guest's memory may be locked.
+ *
+ * @param needed bytes of guest memory
+ * @throws VfioError `memlock-too-low`
+ */
+export function requireMemlock(kernel: Kernel, needed: bigint): void {
+	const state = memlock(kernel);
+	if (state && !mayLock(state, needed)) throw memlockTooLow(needed, state);
+}

@@ -1,0 +1,17 @@
+/**
+ * The machine seam, and a PCI topology that a VMM can use as it is.
+ *
+ * @module
+ */
+export * from "./address-space.ts";
+export * from "./bus.ts";
+export * from "./decoder.ts";
+export * from "./host-bridge.ts";
+export { HotPlug } from "./hot-plug.ts";
+export { PIN_COUNT, swizzle } from "./intx.ts";
+export * from "./machine.ts";
+export * from "./root-bus.ts";
+export * from "./root-port.ts";
+export type { RootPortIdentity } from "./root-port-registers.ts";
+export * from "./slot-address.ts";
+export * from "./topology.ts";

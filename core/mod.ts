@@ -1,0 +1,15 @@
+/**
+ * vfio-ts: assigns a device through Linux VFIO, to a guest or to a program.
+ *
+ * @module
+ */
+export * from "./device/mod.ts";
+export { KernelError, VfioError, type VfioErrorCode, type VfioErrorDetails } from "./errors.ts";
+export { FailingKernel } from "./failing-kernel.ts";
+export * from "./host/mod.ts";
+export * from "./iommu/mod.ts";
+export type { AccessWidth, AllocateOptions, Clock, Kernel, Mapping, Memory } from "./kernel.ts";
+export * from "./machine/mod.ts";
+export * from "./pci/mod.ts";
+export { Releases } from "./release.ts";
+export { type TracedCall, type TraceOptions, TracingKernel } from "./tracing-kernel.ts";

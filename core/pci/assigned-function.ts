@@ -1,0 +1,362 @@
+/**
+ * A device in a guest's hands: the PCI function that a machine plugs in, with an opened VFIO device behind it.
+ *
+ * @module
+ */
+import { VfioError } from "../errors.ts";
+import type { AccessWidth } from "../kernel.ts";
+import type { DirectArea, GuestBar, GuestPciFunction, PciSlot } from "../machine/machine.ts";
+import { Releases } from "../release.ts";
+import { PCI_COMMAND, PCI_COMMAND_INTX_DISABLE, PCI_COMMAND_MASTER, PCI_PM_CTRL_STATE_MASK } from "../uapi/pci_regs.ts";
+import { VFIO_PCI_CONFIG_REGION_INDEX, VFIO_PCI_ERR_IRQ_INDEX, VFIO_PCI_REQ_IRQ_INDEX } from "../uapi/vfio.ts";
+import { type AssignOptions, type CheckedOptions, checkOptions } from "./assign-options.ts";
+import { BarPlacement } from "./bar-placement.ts";
+import { ROM_BAR } from "./bar-registers.ts";
+import { Bars } from "./bars.ts";
+import { ALL_ONES_64, allOnes } from "./bytes.ts";
+import { ConfigSpace } from "./config-space.ts";
+import { EFFECT_BARS, EFFECT_INTX, EFFECT_MSI, EFFECT_MSIX, EFFECT_POWER, EffectMap } from "./effects.ts";
+import { type FunctionEvent, FunctionEvents } from "./events.ts";
+import { COMMAND_ALL, clearCommand, resetActions, resetTraits } from "./function-reset.ts";
+import type { AssignableDevice } from "./hardware.ts";
+import { attempt, type InterruptHost } from "./interrupt-host.ts";
+import { type InterruptMode, Interrupts } from "./interrupts.ts";
+import { Intx } from "./intx.ts";
+import { Msi } from "./msi.ts";
+import { Msix } from "./msix.ts";
+import { Notification } from "./notifications.ts";
+import type { FunctionLayout, FunctionPlan } from "./plan.ts";
+import { powerState } from "./power.ts";
+import { Reports } from "./reports.ts";
+import { performReset, type ResetReport, resetSteps } from "./reset.ts";
+import { Rom } from "./rom.ts";
+import { layoutFor, type Survey, surveyDevice } from "./survey.ts";
+
+const CONFIG = VFIO_PCI_CONFIG_REGION_INDEX;
+
+/**
+ * The function that a guest sees of an assigned device.
+ *
+ * Nothing that a guest or a device does makes it throw: accesses that cannot be answered read all ones or do nothing, and
+ * what went wrong is reported. The device belongs to whoever opened it, and is disposed after the function.
+ *
+ * @example
+ * ```ts
+ * const device = VfioDevice.open(kernel, "0000:05:00.0");
+ * const fn = AssignedFunction.attach(device, { onReport: print });
+ * rootPort.secondary.plug(fn);
+ * ```
+ */
+export class AssignedFunction implements GuestPciFunction {
+	readonly name: string;
+	readonly #device: AssignableDevice;
+	readonly #options: CheckedOptions;
+	readonly #survey: Survey;
+	#layout: FunctionLayout;
+	readonly #config: ConfigSpace;
+	#effects: EffectMap;
+	readonly #interrupts: Interrupts;
+	readonly #bars: Bars;
+	readonly #rom: Rom;
+	readonly #placement: BarPlacement;
+	readonly #events = new FunctionEvents();
+	readonly #reports: Reports;
+	/** Ends what may call back or be called: the first phase of taking the function away. */
+	readonly #activity: Releases;
+	/** Gives back what others may still hold a reference to: the second phase. */
+	readonly #holdings: Releases;
+	readonly #host: InterruptHost;
+	#slot: PciSlot | undefined;
+	#attached = true;
+	#requests = 0;
+	#lastReset: ResetReport | undefined;
+
+	private constructor(device: AssignableDevice, options: CheckedOptions, activity: Releases, holdings: Releases) {
+		this.name = device.name;
+		this.#device = device;
+		this.#options = options;
+		if (options.onEvent) this.#events.subscribe(options.onEvent);
+		this.#reports = new Reports(device.name, device.kernel.clock, (message) => this.#tellReport(message));
+		const formerListener = device.onReport;
+		device.onReport = (message) => this.#reports.add(message);
+		holdings.defer(() => {
+			device.onReport = formerListener;
+		});
+		this.#survey = surveyDevice(device, options);
+		// Most devices are plugged below a port; plugging into another bus plans anew.
+		this.#layout = layoutFor(device, this.#survey, options, { bus: "downstream-port", multifunction: false });
+		const { capabilities, plan, registers, pin } = this.#layout;
+		for (const problem of plan.problems) this.#reports.add(problem);
+		this.#config = new ConfigSpace(registers.clone(), {
+			read: (offset, width) => device.readRegion(CONFIG, offset, width),
+			write: (offset, width, value) => device.writeRegion(CONFIG, offset, width, value),
+		});
+		this.#effects = new EffectMap(this.#config.size, capabilities);
+		this.#host = this.#makeHost();
+		const { msi, msix } = capabilities;
+		this.#interrupts = new Interrupts(
+			{
+				intx: pin > 0 && options.intx === "auto" ? new Intx(device, this.#host, options.intxMmapTimeout) : undefined,
+				msi: msi && new Msi(device, msi, this.#config, this.#host),
+				msix: msix && new Msix(device, msix, this.#config, this.#host),
+			},
+			this.#host,
+			(mode) => this.#modeChanged(mode),
+		);
+		this.#bars = holdings.use(
+			new Bars(device, plan.bars, this.#interrupts.msix, options.pageSize, {
+				endOfInterrupt: () => this.#interrupts.intx?.endOfInterrupt(),
+				directAreasChanged: (bar) => this.#toSlot((slot) => slot.directAreasChanged?.(bar)),
+				report: this.#host.report,
+			}),
+		);
+		this.#bars.map();
+		this.#rom = new Rom(device, plan.bars.find((bar) => bar.index === ROM_BAR)?.size ?? 0, this.#host.report);
+		this.#placement = new BarPlacement(plan.bars, this.#config);
+		activity.defer(() => this.#interrupts.leave());
+		this.#interrupts.enableIntx();
+		activity.use(
+			new Notification(device, VFIO_PCI_ERR_IRQ_INDEX, () => this.#tell({ type: "device-error" }), this.#host.report),
+		);
+		activity.use(
+			new Notification(device, VFIO_PCI_REQ_IRQ_INDEX, (count) => this.#requested(count), this.#host.report),
+		);
+		this.#activity = activity.move();
+		this.#holdings = holdings.move();
+	}
+
+	/**
+	 * Takes a device for a guest: reads and checks its configuration space, maps its BARs, arms INTx and listens to the
+	 * kernel's requests. When a step fails, what the earlier ones took is given back; the device stays open.
+	 *
+	 * @throws VfioError `invalid-argument`, `unassignable-device`, `malformed-config-space`, `malformed-msix`,
+	 *   `interrupt-failed`, `kernel`
+	 */
+	static attach(device: AssignableDevice, options: AssignOptions = {}): AssignedFunction {
+		const checked = checkOptions(options);
+		const activity = new Releases();
+		const holdings = new Releases();
+		try {
+			return new AssignedFunction(device, checked, activity, holdings);
+		} finally {
+			try {
+				activity[Symbol.dispose]();
+			} finally {
+				holdings[Symbol.dispose]();
+			}
+		}
+	}
+
+	/** What the guest sees and why; for a bus below a port until the function is plugged in. */
+	get plan(): FunctionPlan {
+		return this.#layout.plan;
+	}
+
+	/** How the function interrupts at present. */
+	get interruptMode(): InterruptMode {
+		return this.#interrupts.mode;
+	}
+
+	/** What the last reset did; undefined before the first. */
+	get lastReset(): ResetReport | undefined {
+		return this.#lastReset;
+	}
+
+	/** @returns dispose it to stop listening */
+	onEvent(listener: (event: FunctionEvent) => void): Disposable {
+		return this.#events.subscribe(listener);
+	}
+
+	/** @param index 0 to 5, or 6 for the ROM */
+	bar(index: number): GuestBar | undefined {
+		return this.#layout.plan.bars.find((bar) => bar.index === index);
+	}
+
+	/** Puts the function into a slot, in power-on state. @throws VfioError `invalid-argument` when it has one already */
+	plug(slot: PciSlot): void {
+		if (this.#slot || !this.#attached)
+			throw new VfioError(
+				"invalid-argument",
+				`Cannot plug ${this.name} in: it ${this.#slot ? "is" : "was"} plugged in already`,
+				{
+					device: this.name,
+				},
+			);
+		this.#layout = layoutFor(this.#device, this.#survey, this.#options, slot);
+		this.#restart();
+		clearCommand(this.#device, COMMAND_ALL);
+		this.#slot = slot;
+		if (this.#interrupts.intx?.asserted) this.#setPin(true);
+	}
+
+	/**
+	 * First phase of taking it away: interrupts, the kernel's requests and the device's DMA end; from now on accesses read
+	 * all ones. Mappings that a VMM may still use stay until the function is disposed.
+	 */
+	unplug(): void {
+		if (!this.#attached) return;
+		attempt(this.#host, () => this.#activity[Symbol.dispose]());
+		this.#toSlot((slot) => this.#placement.clear(slot));
+		clearCommand(this.#device, PCI_COMMAND_MASTER);
+		this.#attached = false;
+		this.#slot = undefined;
+	}
+
+	/** Second phase: unmaps the BARs. @throws what unmapping throws */
+	[Symbol.dispose](): void {
+		this.unplug();
+		this.#holdings[Symbol.dispose]();
+	}
+
+	configRead(offset: number, width: AccessWidth): number {
+		return this.#attached ? this.#config.read(offset, width) : allOnes(width);
+	}
+
+	configWrite(offset: number, width: AccessWidth, value: number): void {
+		if (!this.#attached || !this.#config.write(offset, width, value)) return;
+		const effects = this.#effects.of(offset, width);
+		if (effects === 0) return;
+		if (effects & EFFECT_MSI) this.#interrupts.msiWritten();
+		if (effects & EFFECT_MSIX) this.#interrupts.msixWritten();
+		if (effects & EFFECT_POWER) this.#followPower();
+		if (effects & EFFECT_INTX) this.#followIntxDisable();
+		if (effects & EFFECT_BARS) this.#placeBars();
+	}
+
+	barRead(bar: number, offset: number, width: AccessWidth): number {
+		if (!this.#attached) return allOnes(width);
+		return bar === ROM_BAR ? this.#rom.read(offset, width) : this.#bars.read(bar, offset, width);
+	}
+
+	barRead64(bar: number, offset: number): bigint {
+		if (!this.#attached) return ALL_ONES_64;
+		if (bar !== ROM_BAR) return this.#bars.read64(bar, offset);
+		return (BigInt(this.#rom.read(offset + 4, 4)) << 32n) | BigInt(this.#rom.read(offset, 4));
+	}
+
+	barWrite(bar: number, offset: number, width: AccessWidth, value: number): void {
+		if (this.#attached) this.#bars.write(bar, offset, width, value);
+	}
+
+	barWrite64(bar: number, offset: number, value: bigint): void {
+		if (this.#attached) this.#bars.write64(bar, offset, value);
+	}
+
+	directAreas(bar: number): readonly DirectArea[] {
+		return this.#attached ? this.#bars.directAreas(bar) : [];
+	}
+
+	/** Resets device and guest-visible state. @returns how; every step runs even when the device cannot be reset */
+	reset(): ResetReport {
+		if (!this.#attached) return { method: undefined, tried: [] };
+		const { capabilities } = this.#layout;
+		// Interrupts go by the modes of the guest's old registers, so they are left before those are forgotten.
+		this.#interrupts.leave();
+		this.#restart();
+		this.#placeBars();
+		const plan = resetSteps(resetTraits(this.#device, capabilities));
+		const actions = resetActions(this.#device, capabilities, this.#interrupts, this.#host.report);
+		const report = performReset(plan, actions);
+		if (report.method === undefined) {
+			const reasons = report.tried.map(({ error }) => error).join("; ");
+			this.#reports.add(`Cannot reset ${this.name}: ${reasons}`);
+		}
+		this.#lastReset = report;
+		this.#tell({ type: "reset", report });
+		return report;
+	}
+
+	/** Everything a guest can have changed goes back to power-on state. */
+	#restart(): void {
+		const { registers, capabilities } = this.#layout;
+		this.#config.restart(registers.clone());
+		this.#effects = new EffectMap(this.#config.size, capabilities);
+		this.#interrupts.forget();
+		this.#interrupts.msix?.table.reset();
+		this.#interrupts.intx?.setBlocked(false);
+		this.#rom.forget();
+	}
+
+	/** The device decides whether it goes to the state that the guest asked for. */
+	#followPower(): void {
+		const { power } = this.#layout.capabilities;
+		if (!power) return;
+		const state = this.#device.readRegion(CONFIG, power.control, 1) & PCI_PM_CTRL_STATE_MASK;
+		const copy = this.#config.registers.get(power.control, 1);
+		this.#config.registers.set(power.control, 1, (copy & ~PCI_PM_CTRL_STATE_MASK) | state);
+	}
+
+	#followIntxDisable(): void {
+		const command = this.#config.registers.get(PCI_COMMAND, 2);
+		this.#interrupts.intx?.setBlocked((command & PCI_COMMAND_INTX_DISABLE) !== 0);
+	}
+
+	#placeBars(): void {
+		const powered = powerState(this.#config.registers, this.#layout.capabilities.power) === 0;
+		this.#toSlot((slot) =>
+			this.#placement.update(
+				{
+					placeBar: (bar, address) => {
+						slot.placeBar(bar, address);
+						this.#tell({ type: "bar-placed", bar, address });
+					},
+				},
+				powered,
+			),
+		);
+	}
+
+	#modeChanged(mode: InterruptMode): void {
+		if (this.#events.wanted) this.#tell({ type: "interrupt-mode", mode });
+	}
+
+	#requested(count: number): void {
+		this.#requests += count;
+		this.#tell({ type: "device-requested", count: this.#requests });
+	}
+
+	#setPin(asserted: boolean): void {
+		try {
+			this.#slot?.setPin(this.#layout.pin, asserted);
+		} catch (error) {
+			this.#host.report((error as Error).message);
+		}
+		if (asserted && this.#events.wanted) this.#tell({ type: "interrupt", kind: "intx", vector: 0 });
+	}
+
+	#makeHost(): InterruptHost {
+		return {
+			message: (kind, vector, address, data) => {
+				try {
+					this.#slot?.message(address, data);
+				} catch (error) {
+					this.#host.report((error as Error).message);
+				}
+				if (this.#events.wanted) this.#tell({ type: "interrupt", kind, vector });
+			},
+			setPin: (asserted) => this.#setPin(asserted),
+			setMapped: (on) => {
+				if (on === this.#bars.mapped) return;
+				this.#bars.setMapped(on);
+				if (this.#events.wanted) this.#tell({ type: "mapped", on });
+			},
+			pendingChanged: (any) => this.#bars.setPendingBits(any),
+			report: (message) => this.#reports.add(message),
+		};
+	}
+
+	/** A machine that fails is reported too: its guest must not bring the process down. */
+	#toSlot(action: (slot: PciSlot) => void): void {
+		const slot = this.#slot;
+		if (slot) attempt(this.#host, () => action(slot));
+	}
+
+	#tell(event: FunctionEvent): void {
+		this.#events.tell(event);
+	}
+
+	#tellReport(message: string): void {
+		this.#options.onReport?.(message);
+		if (this.#events.wanted) this.#tell({ type: "report", message });
+	}
+}

@@ -1,0 +1,52 @@
+/**
+ * What an assigned function needs of an opened device. `VfioDevice` has it; so has anything else that behaves like one.
+ *
+ * @module
+ */
+import type { Irq } from "../device/irq.ts";
+import type { Region } from "../device/region.ts";
+import type { AccessWidth, Kernel, Mapping } from "../kernel.ts";
+
+/** A device that a hot reset would reset. */
+export interface HotResetMember {
+	/** Its IOMMU group. */
+	readonly group: number;
+	/** Such as `0000:05:00.1`. */
+	readonly name: string;
+}
+
+/** An opened VFIO device, as far as {@link AssignedFunction} uses it. */
+export interface AssignableDevice {
+	readonly kernel: Kernel;
+	/** Such as `0000:05:00.0`. */
+	readonly name: string;
+	/** `VFIO_DEVICE_RESET` works. */
+	readonly resettable: boolean;
+	/** Learns of accesses that failed. */
+	onReport: (message: string) => void;
+	region(index: number): Region;
+	irq(index: number): Irq;
+	/** @returns all ones when it failed, which is reported */
+	readRegion(index: number, offset: number, width: AccessWidth): number;
+	writeRegion(index: number, offset: number, width: AccessWidth, value: number): void;
+	readRegion64(index: number, offset: number): bigint;
+	writeRegion64(index: number, offset: number, value: bigint): void;
+	/** @returns how many bytes; fewer at the end of the region, or when a read failed, which is reported */
+	readBytes(index: number, offset: number, into: Uint8Array): number;
+	/** @throws VfioError `mapping-failed` */
+	mapRegion(index: number, offset?: number, length?: number): Mapping;
+	/** @returns 0; or how many vectors the host can give, when these were too many. @throws VfioError `interrupt-failed` */
+	setEventfds(index: number, start: number, fds: readonly number[]): number;
+	/** @param fd -1 for none @throws VfioError `interrupt-failed` */
+	setEventfd(index: number, vector: number, fd: number): void;
+	/** @throws VfioError `interrupt-failed` */
+	disableIrq(index: number): void;
+	/** @throws VfioError `interrupt-failed` */
+	unmaskIrq(index: number): void;
+	/** @throws VfioError `reset-failed` */
+	reset(): void;
+	/** @throws VfioError `reset-failed` */
+	hotResetInfo(): readonly HotResetMember[];
+	/** @throws VfioError `reset-failed` */
+	hotReset(): void;
+}

@@ -1,0 +1,30 @@
+/**
+ * What INTx, MSI and MSI-X need of the function they belong to.
+ *
+ * @module
+ */
+
+/** Given to each kind of interrupt. */
+export interface InterruptHost {
+	/** Delivers a message to the guest. @param vector for traces */
+	message(kind: "msi" | "msix", vector: number, address: bigint, data: number): void;
+	/** The level of the function's INTx pin. */
+	setPin(asserted: boolean): void;
+	/** Direct access to BARs is wanted, or not, while INTx waits for its end of interrupt. */
+	setMapped(mapped: boolean): void;
+	/** Some MSI-X vector is pending, or none is any more. */
+	pendingChanged(any: boolean): void;
+	/** Something failed that a guest cannot be told. */
+	report(message: string): void;
+}
+
+/** Does something that may fail at a guest's request, and reports that instead of throwing. @returns whether it worked */
+export function attempt(host: Pick<InterruptHost, "report">, action: () => void): boolean {
+	try {
+		action();
+		return true;
+	} catch (error) {
+		host.report(error instanceof Error ? error.message : String(error));
+		return false;
+	}
+}

@@ -1,0 +1,128 @@
+/**
+ * MSI: one capability's worth of messages, all or nothing (assignment.md M-06, M-07, M-10; PCI Local Bus 3.0, 6.8.1).
+ *
+ * @module
+ */
+import {
+	PCI_MSI_ADDRESS_HI,
+	PCI_MSI_ADDRESS_LO,
+	PCI_MSI_FLAGS,
+	PCI_MSI_FLAGS_ENABLE,
+	PCI_MSI_FLAGS_QSIZE,
+} from "../uapi/pci_regs.ts";
+import { VFIO_PCI_MSI_IRQ_INDEX } from "../uapi/vfio.ts";
+import type { ConfigSpace } from "./config-space.ts";
+import type { AssignableDevice } from "./hardware.ts";
+import { attempt, type InterruptHost } from "./interrupt-host.ts";
+import type { MsiCapability } from "./msi-capability.ts";
+import { disposeTriggers, Trigger } from "./trigger.ts";
+
+/** The MSI of one function. */
+export class Msi {
+	readonly capability: MsiCapability;
+	readonly #device: AssignableDevice;
+	readonly #host: InterruptHost;
+	readonly #config: ConfigSpace;
+	readonly #triggers: Trigger[] = [];
+	/** What the guest allocated: messages differ in this many low values of the data. */
+	#allocated = 1;
+	#active = false;
+	/** The guest's address, read when it changes so that delivering a message makes no bigint. */
+	#address = 0n;
+
+	constructor(device: AssignableDevice, capability: MsiCapability, config: ConfigSpace, host: InterruptHost) {
+		this.#device = device;
+		this.capability = capability;
+		this.#config = config;
+		this.#host = host;
+	}
+
+	/** What the guest's enable bit says. */
+	get guestEnabled(): boolean {
+		return (this.#flags & PCI_MSI_FLAGS_ENABLE) !== 0;
+	}
+
+	/** Between {@link enable} and {@link disable}, unless the kernel refused. */
+	get active(): boolean {
+		return this.#active;
+	}
+
+	get #flags(): number {
+		return this.#config.registers.get(this.capability.offset + PCI_MSI_FLAGS, 2);
+	}
+
+	/**
+	 * The guest has switched MSI on. When the host has fewer vectors than the guest allocated, it gets those; what the
+	 * guest wrote into the queue size stays as it is (assignment.md Z-7).
+	 */
+	enable(): void {
+		this.update();
+		this.#active = attempt(this.#host, () => {
+			let wanted = this.#allocated;
+			for (;;) {
+				for (let vector = this.#triggers.length; vector < wanted; vector++)
+					this.#triggers.push(new Trigger(this.#device.kernel, () => this.#signalled(vector)));
+				const fds = this.#triggers.map((trigger) => trigger.fd);
+				const available = this.#device.setEventfds(VFIO_PCI_MSI_IRQ_INDEX, 0, fds);
+				if (available <= 0) return;
+				const refusal = `Cannot use ${wanted} MSI vectors of ${this.#device.name}: the host has ${available}`;
+				if (available >= wanted) throw new Error(refusal);
+				this.#host.report(refusal);
+				wanted = available;
+				disposeTriggers(this.#triggers.splice(wanted));
+			}
+		});
+		if (!this.#active) attempt(this.#host, () => disposeTriggers(this.#triggers));
+	}
+
+	/** The guest has written the capability: its message or its mask bits may have changed. */
+	update(): void {
+		const { offset, address64, vectors } = this.capability;
+		const size = (this.#flags & PCI_MSI_FLAGS_QSIZE) >> 4;
+		const largest = Math.log2(vectors);
+		// More than the device has cannot be allocated.
+		if (size > largest)
+			this.#config.registers.set(offset + PCI_MSI_FLAGS, 2, (this.#flags & ~PCI_MSI_FLAGS_QSIZE) | (largest << 4));
+		this.#allocated = 1 << Math.min(size, largest);
+		const high = address64 ? this.#config.registers.get(offset + PCI_MSI_ADDRESS_HI, 4) : 0;
+		this.#address = (BigInt(high) << 32n) | BigInt(this.#config.registers.get(offset + PCI_MSI_ADDRESS_LO, 4));
+		if (this.#active) this.#deliverUnmasked();
+	}
+
+	/** The guest has switched MSI off, or the function is taken out. */
+	disable(): void {
+		if (!this.#active) return;
+		this.#active = false;
+		attempt(this.#host, () => this.#device.disableIrq(VFIO_PCI_MSI_IRQ_INDEX));
+		attempt(this.#host, () => disposeTriggers(this.#triggers));
+		this.#setPending(0);
+	}
+
+	#signalled(vector: number): void {
+		if (!this.#active) return;
+		const { mask } = this.capability;
+		if (mask !== undefined && ((this.#config.registers.get(mask, 4) >>> vector) & 1) === 1)
+			this.#setPending(this.#config.registers.get(mask + 4, 4) | (1 << vector));
+		else this.#deliver(vector);
+	}
+
+	#deliverUnmasked(): void {
+		const { mask } = this.capability;
+		if (mask === undefined) return;
+		const pending = this.#config.registers.get(mask + 4, 4);
+		const ready = pending & ~this.#config.registers.get(mask, 4);
+		if (ready === 0) return;
+		this.#setPending(pending & ~ready);
+		for (let vector = 0; vector < this.#allocated; vector++) if ((ready >>> vector) & 1) this.#deliver(vector);
+	}
+
+	#setPending(bits: number): void {
+		if (this.capability.mask !== undefined) this.#config.registers.set(this.capability.mask + 4, 4, bits);
+	}
+
+	/** The low bits of the data carry the vector, as many as the guest allocated. */
+	#deliver(vector: number): void {
+		const data = (this.#config.registers.get(this.capability.data, 2) & ~(this.#allocated - 1)) | vector;
+		this.#host.message("msi", vector, this.#address, data);
+	}
+}

@@ -1,0 +1,209 @@
+/**
+ * What a guest will see of a device, decided from its configuration space and regions before anything is done: pure, so
+ * that it can be printed, compared and tested without a kernel.
+ *
+ * @module
+ */
+import type { Irq } from "../device/irq.ts";
+import type { Region } from "../device/region.ts";
+import type { GuestBar, PciSlot } from "../machine/machine.ts";
+import {
+	PCI_CFG_SPACE_EXP_SIZE,
+	PCI_CFG_SPACE_SIZE,
+	PCI_COMMAND,
+	PCI_COMMAND_INTX_DISABLE,
+	PCI_COMMAND_IO,
+	PCI_COMMAND_MASTER,
+	PCI_COMMAND_MEMORY,
+	PCI_HEADER_TYPE,
+	PCI_HEADER_TYPE_BRIDGE,
+	PCI_HEADER_TYPE_MASK,
+	PCI_HEADER_TYPE_MFD,
+	PCI_HEADER_TYPE_NORMAL,
+	PCI_INTERRUPT_PIN,
+} from "../uapi/pci_regs.ts";
+import { VFIO_PCI_INTX_IRQ_INDEX, VFIO_PCI_MSI_IRQ_INDEX, VFIO_PCI_MSIX_IRQ_INDEX } from "../uapi/vfio.ts";
+import { type BarPlan, planBar } from "./bar-areas.ts";
+import { emulateBars, findBars, ROM_BAR } from "./bar-registers.ts";
+import { allOnes, hex, load } from "./bytes.ts";
+import { buildCapabilities, Refusal, type StandardCapabilities } from "./capabilities.ts";
+import { ConfigRegisters } from "./config-space.ts";
+import { buildExtendedCapabilities } from "./extended-capabilities.ts";
+import { type IdentityOverrides, overrideIdentity } from "./identity.ts";
+import { checkMsix } from "./msix-capability.ts";
+import { walkCapabilities, walkExtendedCapabilities } from "./walk.ts";
+
+/** What a plan is made from. */
+export interface PlanInput {
+	/** What the device's configuration space reads, 256 or 4096 bytes. */
+	readonly config: Uint8Array;
+	/** Regions 0 to 6 at their index; what is missing does not exist. */
+	readonly regions: readonly Pick<Region, "size" | "mappable" | "msixMappable" | "sparseAreas">[];
+	/** Interrupts at their index: INTx, MSI, MSI-X. */
+	readonly irqs: readonly Pick<Irq, "count">[];
+	/** The host's, in bytes. */
+	readonly pageSize: number;
+	readonly bus: PciSlot["bus"];
+	readonly multifunction: boolean;
+	/** false: trap every access. */
+	readonly mmap?: boolean;
+	/** Bytes of the ROM BAR; the size of region 6 when left out, 0 for none. */
+	readonly romSize?: number;
+	readonly ids?: IdentityOverrides;
+}
+
+/** Both capability lists of a function. */
+export interface CapabilityLists {
+	readonly capabilities: readonly { readonly id: number; readonly offset: number }[];
+	readonly extended: readonly { readonly id: number; readonly version: number; readonly offset: number }[];
+}
+
+/** What a guest will see, and why. */
+export interface FunctionPlan {
+	/** As the device has them. */
+	readonly host: CapabilityLists;
+	/** As the guest finds them. */
+	readonly guest: CapabilityLists;
+	readonly bars: readonly BarPlan[];
+	/** How many interrupts of each kind the guest can use. */
+	readonly interrupts: { readonly intx: number; readonly msi: number; readonly msix: number };
+	/** What is wrong with the device, a sentence each; assigning it works all the same, unless `refusal` is set. */
+	readonly problems: readonly string[];
+	/** Why it cannot be assigned. */
+	readonly refusal: { readonly code: Refusal["code"]; readonly reason: string } | undefined;
+}
+
+/** A plan with what its execution needs. */
+export interface FunctionLayout {
+	readonly plan: FunctionPlan;
+	/** Power-on state of the guest's configuration space. */
+	readonly registers: ConfigRegisters;
+	readonly capabilities: StandardCapabilities;
+	/** 0, or 1 for INTA to 4 for INTD. */
+	readonly pin: number;
+}
+
+/**
+ * Plans a function. It never throws, whatever the device says; what is wrong with it is in the plan.
+ *
+ * @example
+ * ```ts
+ * const plan = planFunction({ config, regions, irqs, pageSize: 4096, bus: "downstream-port", multifunction: false });
+ * for (const problem of plan.problems) print(problem);
+ * ```
+ */
+export function planFunction(input: PlanInput): FunctionPlan {
+	return layoutFunction(input).plan;
+}
+
+/** The same, with the registers and capabilities that the plan describes. */
+export function layoutFunction(input: PlanInput): FunctionLayout {
+	const problems: string[] = [];
+	const express = input.bus !== "conventional" && input.config.length > PCI_CFG_SPACE_SIZE;
+	const config = new Uint8Array(express ? PCI_CFG_SPACE_EXP_SIZE : PCI_CFG_SPACE_SIZE);
+	config.set(input.config.subarray(0, config.length));
+	const registers = new ConfigRegisters(config);
+	const none = { msi: undefined, msix: undefined, deviceMsix: undefined, power: undefined, flr: false };
+	let capabilities: StandardCapabilities = none;
+	let bars: BarPlan[] = [];
+	let refusal: Refusal | undefined = refuseHeader(config, input.config.length);
+	if (!refusal) {
+		try {
+			const sizes = regionSizes(input);
+			const found = findBars(config, sizes, problems);
+			capabilities = buildRegisters(registers, input, found, sizes, problems);
+			const { deviceMsix, msix } = capabilities;
+			const mmap = input.mmap !== false;
+			bars = found.map((bar) =>
+				planBar(bar, regionOf(input, bar), deviceMsix, msix !== undefined, input.pageSize, mmap),
+			);
+		} catch (error) {
+			if (!(error instanceof Refusal)) throw error;
+			refusal = error;
+		}
+	}
+	const pin = refusal ? 0 : interruptPin(config, input, problems);
+	const { msi, msix } = capabilities;
+	return {
+		registers,
+		capabilities,
+		pin,
+		plan: {
+			host: listsOf(config),
+			guest: refusal ? { capabilities: [], extended: [] } : listsOf(registers.cfg),
+			bars,
+			interrupts: { intx: pin === 0 ? 0 : 1, msi: msi?.vectors ?? 0, msix: msix?.vectors ?? 0 },
+			problems: refusal ? [...problems, `It cannot be assigned: ${refusal.message}`] : problems,
+			refusal: refusal && { code: refusal.code, reason: refusal.message },
+		},
+	};
+}
+
+function buildRegisters(
+	registers: ConfigRegisters,
+	input: PlanInput,
+	bars: readonly GuestBar[],
+	sizes: readonly number[],
+	problems: string[],
+): StandardCapabilities {
+	const device = registers.cfg.slice();
+	const writable = PCI_COMMAND_IO | PCI_COMMAND_MEMORY | PCI_COMMAND_MASTER | PCI_COMMAND_INTX_DISABLE;
+	// The guest reads COMMAND from the device; the copy follows, as it decides where BARs decode.
+	registers.set(PCI_COMMAND, 2, registers.get(PCI_COMMAND, 2) & ~writable);
+	registers.wmask[PCI_COMMAND] = writable & 0xff;
+	registers.wmask[PCI_COMMAND + 1] = writable >> 8;
+	emulateBars(registers, bars);
+	overrideIdentity(registers, input.ids ?? {});
+	setMultifunction(registers, input.multifunction);
+	const capabilities = buildCapabilities(
+		registers,
+		{
+			bus: input.bus,
+			msiVectors: input.irqs[VFIO_PCI_MSI_IRQ_INDEX]?.count ?? 0,
+			msixVectors: input.irqs[VFIO_PCI_MSIX_IRQ_INDEX]?.count ?? 0,
+			checkMsix: (capability) => checkMsix(capability, device, bars, sizes),
+		},
+		problems,
+	);
+	buildExtendedCapabilities(registers, problems);
+	return capabilities;
+}
+
+/** Bit 7 of the header type is the virtual machine's: whether this slot has other functions. */
+function setMultifunction(registers: ConfigRegisters, multifunction: boolean): void {
+	registers.emulate(PCI_HEADER_TYPE, 1, multifunction ? PCI_HEADER_TYPE_MFD : 0, 0, PCI_HEADER_TYPE_MFD);
+}
+
+function refuseHeader(config: Uint8Array, length: number): Refusal | undefined {
+	if (length < PCI_CFG_SPACE_SIZE)
+		return new Refusal("malformed-config-space", `its configuration space has ${length} bytes, fewer than 256`);
+	if (load(config, 0, 4) === allOnes(4))
+		return new Refusal("malformed-config-space", "its configuration space reads all ones: the device does not answer");
+	const type = load(config, PCI_HEADER_TYPE, 1) & PCI_HEADER_TYPE_MASK;
+	if (type === PCI_HEADER_TYPE_NORMAL) return undefined;
+	const what = type === PCI_HEADER_TYPE_BRIDGE ? "it is a PCI bridge" : `its header has type ${hex(type)}`;
+	return new Refusal("unassignable-device", `${what}; only endpoints (header type 0 at offset 0xe) can be assigned`);
+}
+
+function interruptPin(config: Uint8Array, input: PlanInput, problems: string[]): number {
+	const pin = load(config, PCI_INTERRUPT_PIN, 1);
+	if (pin > 4) problems.push(`The interrupt pin at 0x3d reads ${pin}, which is none of INTA to INTD: there is no INTx`);
+	return pin <= 4 && (input.irqs[VFIO_PCI_INTX_IRQ_INDEX]?.count ?? 0) > 0 ? pin : 0;
+}
+
+function regionSizes(input: PlanInput): number[] {
+	const sizes = Array.from({ length: ROM_BAR + 1 }, (_, index) => input.regions[index]?.size ?? 0);
+	sizes[ROM_BAR] = input.romSize ?? sizes[ROM_BAR] ?? 0;
+	return sizes;
+}
+
+function regionOf(input: PlanInput, bar: GuestBar): PlanInput["regions"][number] {
+	return input.regions[bar.index] ?? { size: bar.size, mappable: false, msixMappable: false, sparseAreas: undefined };
+}
+
+function listsOf(config: Uint8Array): CapabilityLists {
+	return {
+		capabilities: walkCapabilities(config).capabilities.map(({ id, offset }) => ({ id, offset })),
+		extended: walkExtendedCapabilities(config).capabilities.map(({ id, version, offset }) => ({ id, version, offset })),
+	};
+}

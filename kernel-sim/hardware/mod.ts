@@ -1,0 +1,65 @@
+/** The machine under the simulated Linux: PCI functions, the buses they are on, the IOMMU, the interrupt controller. @module */
+export {
+	type BridgeOptions,
+	hostBridge,
+	isaBridge,
+	type PortOptions,
+	pciBridge,
+	pcieToPciBridge,
+	rootPort,
+	switchDownstreamPort,
+	switchUpstreamPort,
+} from "./bridges.ts";
+export {
+	af,
+	type CapabilityPlace,
+	type ExpressOptions,
+	express,
+	type MsiOptions,
+	msi,
+	msix,
+	type PmOptions,
+	pm,
+	rawCapability,
+	subsystem,
+	type VendorOptions,
+	vendor,
+	vpd,
+} from "./capabilities.ts";
+export type {
+	BridgeDescription,
+	Capability,
+	ExtendedCapability,
+	FunctionDescription,
+	RomDescription,
+} from "./description.ts";
+export {
+	type AcsOptions,
+	acs,
+	aer,
+	ari,
+	type ExtendedPlace,
+	rawExtendedCapability,
+	type SriovOptions,
+	serialNumber,
+	sriov,
+} from "./extended-capabilities.ts";
+export { programHotplugged, programMachine } from "./firmware.ts";
+export { PciFunction, type ResetMethod, type SystemBus } from "./function.ts";
+export { type AllocatedMessages, type DroppedMessage, InterruptController } from "./interrupts.ts";
+export {
+	DMA_READ,
+	DMA_WRITE,
+	DmaMapping,
+	type DmaTarget,
+	Iommu,
+	IommuDomain,
+	type IommuFault,
+	type IommuOptions,
+} from "./iommu.ts";
+export { type MemoryDeviceOptions, memoryDevice } from "./memory-device.ts";
+export type { BarDescription, BarKind, DeviceModel, DevicePort, MsixDescription } from "./model.ts";
+export { barTarget } from "./peer-to-peer.ts";
+export type { PowerState } from "./pm-unit.ts";
+export { type CapturedFunction, describeConfig } from "./raw-config.ts";
+export { Machine, type MachineListener, type MachineOptions, type PlugOptions } from "./topology.ts";

@@ -1,0 +1,245 @@
+/**
+ * The PC: buses with functions on them, an IOMMU, an interrupt controller.
+ *
+ * @module
+ */
+import { VfioError } from "../../core/errors.ts";
+import { comparePciAddresses, formatPciAddress, type PciAddress, parsePciAddress } from "../../core/host/address.ts";
+import type { Clock } from "../../core/kernel.ts";
+import { PCI_PRIMARY_BUS } from "../../core/uapi/pci_regs.ts";
+import { VirtualClock } from "../clock.ts";
+import type { PciFunction, SystemBus } from "./function.ts";
+import { type GroupingTopology, sharedGroup } from "./groups.ts";
+import { InterruptController } from "./interrupts.ts";
+import { Iommu, type IommuOptions, MESSAGE_WINDOW_END, MESSAGE_WINDOW_START } from "./iommu.ts";
+import { store } from "./little-endian.ts";
+
+/** Options of {@link Machine}. */
+export interface MachineOptions extends IommuOptions {
+	/** Where its devices take time from; a virtual clock when left out. */
+	readonly clock?: Clock;
+	/** Messages go through a remapping table; true when left out. */
+	readonly interruptRemapping?: boolean;
+	/** There is an IOMMU, and so there are groups; true when left out. */
+	readonly iommu?: boolean;
+}
+
+/** Options of {@link Machine.plug}. */
+export interface PlugOptions {
+	/** The IOMMU group it is in, where that is known; computed from the topology when left out. */
+	readonly group?: number;
+}
+
+/** Told when functions come and go. */
+export interface MachineListener {
+	plugged?(fn: PciFunction): void;
+	/** It is gone already: it reads as all ones. */
+	unplugged?(fn: PciFunction): void;
+}
+
+/**
+ * A machine and the PCI functions in it.
+ *
+ * Where a bridge leads is its secondary bus number at the time it is plugged in, and stays so when a reset clears the
+ * register; a bus that no bridge leads to is a root bus.
+ *
+ * @example
+ * ```ts
+ * const machine = new Machine();
+ * machine.plug("0000:00:08.0", new PciFunction(rootPort({ secondary: 1, slot: 1 })));
+ * machine.plug("0000:01:00.0", new PciFunction(Edu.description(), new Edu()));
+ * machine.groups; // Map { 0 => [root port], 1 => [edu] }
+ * ```
+ */
+export class Machine implements SystemBus, GroupingTopology {
+	/** What the devices take time from. */
+	clock: Clock;
+	readonly hasIommu: boolean;
+	readonly interrupts: InterruptController;
+	readonly iommu: Iommu;
+	/** In address order. Replaced, never changed, so that a loop over it survives a plug. */
+	#functions: readonly PciFunction[] = [];
+	readonly #byName = new Map<string, PciFunction>();
+	/** The bridge that leads to a bus, by `domain:bus`. */
+	readonly #bridges = new Map<string, PciFunction>();
+	readonly #pinned = new Map<PciFunction, number>();
+	readonly #groupIds = new Map<PciFunction, number>();
+	readonly #listeners = new Set<MachineListener>();
+	readonly #message = new Uint8Array(4);
+
+	constructor(options: MachineOptions = {}) {
+		this.clock = options.clock ?? new VirtualClock();
+		this.hasIommu = options.iommu ?? true;
+		this.interrupts = new InterruptController({ remapping: options.interruptRemapping ?? true });
+		this.iommu = new Iommu(this.interrupts, options);
+	}
+
+	/**
+	 * Plugs a function in.
+	 *
+	 * @param address such as `0000:05:00.0`
+	 * @returns the function
+	 * @throws VfioError `malformed-address`; `invalid-argument` when there is one already
+	 */
+	plug(address: string | PciAddress, fn: PciFunction, options: PlugOptions = {}): PciFunction {
+		const at = typeof address === "string" ? parsePciAddress(address) : address;
+		const name = formatPciAddress(at);
+		if (this.#byName.has(name))
+			throw new VfioError("invalid-argument", `Cannot plug a function in at ${name}: there is one`, { device: name });
+		if (this.#functions.includes(fn))
+			throw new VfioError("invalid-argument", `Cannot plug a function in at ${name}: it is at ${nameOf(fn)} already`);
+		fn.address = at;
+		fn.onIntx = (asserted) => this.interrupts.line(fn, asserted);
+		this.#byName.set(name, fn);
+		this.#functions = [...this.#functions, fn].sort((a, b) => comparePciAddresses(a.address, b.address));
+		if (fn.isBridge) {
+			store(fn.config, PCI_PRIMARY_BUS, 1, at.bus);
+			const below = busName(at.domain, fn.secondaryBus);
+			// A bus below has a higher number (PCI-to-PCI Bridge 1.2, section 3.2.5.4): registers that say otherwise were never
+			// programmed, and following them could lead round in a circle.
+			if (fn.secondaryBus > at.bus && !this.#bridges.has(below)) this.#bridges.set(below, fn);
+		}
+		if (options.group !== undefined) this.#pinned.set(fn, options.group);
+		fn.connect(this);
+		for (const listener of this.#listeners) listener.plugged?.(fn);
+		return fn;
+	}
+
+	/**
+	 * Pulls a function out, and everything below it if it is a bridge.
+	 *
+	 * @throws VfioError `no-such-device`
+	 */
+	unplug(address: string | PciAddress): void {
+		const fn = this.function(address);
+		if (!fn) {
+			const name = typeof address === "string" ? address : formatPciAddress(address);
+			throw new VfioError("no-such-device", `Cannot unplug ${name}: there is nothing`, { device: name });
+		}
+		for (const child of this.childrenOf(fn)) this.unplug(child.address);
+		this.#byName.delete(nameOf(fn));
+		this.#functions = this.#functions.filter((other) => other !== fn);
+		for (const [bus, bridge] of this.#bridges) if (bridge === fn) this.#bridges.delete(bus);
+		fn.disconnect();
+		for (const listener of this.#listeners) listener.unplugged?.(fn);
+		this.#pinned.delete(fn);
+		this.#groupIds.delete(fn);
+		this.iommu.detach(fn);
+		fn.onIntx = () => {};
+	}
+
+	/** Tells when functions come and go. @returns dispose it to stop */
+	listen(listener: MachineListener): Disposable {
+		this.#listeners.add(listener);
+		return { [Symbol.dispose]: () => void this.#listeners.delete(listener) };
+	}
+
+	/** @throws VfioError `malformed-address` */
+	function(address: string | PciAddress): PciFunction | undefined {
+		return this.#byName.get(formatPciAddress(typeof address === "string" ? parsePciAddress(address) : address));
+	}
+
+	/** In address order. */
+	get functions(): readonly PciFunction[] {
+		return this.#functions;
+	}
+
+	/** The bridge above, undefined on a root bus. */
+	bridgeOf(fn: PciFunction): PciFunction | undefined {
+		return this.#bridges.get(busName(fn.address.domain, fn.address.bus));
+	}
+
+	/** The functions on the bus right below a bridge, in address order. */
+	childrenOf(bridge: PciFunction): PciFunction[] {
+		return this.#functions.filter((fn) => this.bridgeOf(fn) === bridge);
+	}
+
+	/** All functions in the same slot, itself included, in address order. */
+	slotOf(fn: PciFunction): readonly PciFunction[] {
+		const { domain, bus, device } = fn.address;
+		return this.#functions.filter(
+			({ address }) => address.domain === domain && address.bus === bus && address.device === device,
+		);
+	}
+
+	/**
+	 * IOMMU groups by id. They are made when first asked for, in address order, as Linux does at boot; a function that
+	 * comes later joins one or gets the lowest free id.
+	 */
+	get groups(): ReadonlyMap<number, readonly PciFunction[]> {
+		this.#assignGroups();
+		const groups = new Map<number, PciFunction[]>();
+		for (const fn of this.#functions) {
+			const id = this.#groupIds.get(fn);
+			if (id === undefined) continue;
+			const members = groups.get(id);
+			if (members) members.push(fn);
+			else groups.set(id, [fn]);
+		}
+		return new Map([...groups].sort(([a], [b]) => a - b));
+	}
+
+	/** The id of the function's IOMMU group; undefined on a machine without an IOMMU. */
+	groupOf(fn: PciFunction): number | undefined {
+		this.#assignGroups();
+		return this.#groupIds.get(fn);
+	}
+
+	/** Secondary bus reset: everything below the bridge. */
+	resetBus(bridge: PciFunction): void {
+		for (const child of this.childrenOf(bridge)) {
+			this.resetBus(child);
+			child.reset();
+		}
+	}
+
+	// ---- SystemBus: what the functions call ----
+
+	dmaRead(fn: PciFunction, address: bigint, into: Uint8Array): boolean {
+		return this.iommu.read(fn, address, into);
+	}
+
+	dmaWrite(fn: PciFunction, address: bigint, from: Uint8Array): boolean {
+		return this.iommu.write(fn, address, from);
+	}
+
+	message(fn: PciFunction, address: bigint, data: number): void {
+		const at = Number(address);
+		if (at >= MESSAGE_WINDOW_START && at < MESSAGE_WINDOW_END) {
+			this.interrupts.deliver(fn, address, data);
+			return;
+		}
+		// Any other address is plain memory, and the message a write to it.
+		store(this.#message, 0, 4, data);
+		this.iommu.write(fn, address, this.#message);
+	}
+
+	#assignGroups(): void {
+		if (!this.hasIommu || this.#groupIds.size === this.#functions.length) return;
+		for (const [fn, id] of this.#pinned) this.#groupIds.set(fn, id);
+		const assigned: GroupingTopology = {
+			bridgeOf: (fn) => this.bridgeOf(fn),
+			slotOf: (fn) => this.slotOf(fn),
+			groupOf: (fn) => this.#groupIds.get(fn),
+		};
+		for (const fn of this.#functions) {
+			if (this.#groupIds.has(fn)) continue;
+			this.#groupIds.set(fn, sharedGroup(fn, assigned) ?? this.#freeGroup());
+		}
+	}
+
+	#freeGroup(): number {
+		const taken = new Set(this.#groupIds.values());
+		let id = 0;
+		while (taken.has(id)) id++;
+		return id;
+	}
+}
+
+function nameOf(fn: PciFunction): string {
+	return formatPciAddress(fn.address);
+}
+
+function busName(domain: number, bus: number): string {
+	return `${domain}:${bus}`;
+}

@@ -1,0 +1,93 @@
+/**
+ * A host: a machine, and the Linux driver that each of its functions starts with.
+ *
+ * @module
+ */
+import { formatPciAddress } from "../core/host/address.ts";
+import { type LspciOptions, machineFromLspci } from "./from-lspci.ts";
+import { hostBridge, isaBridge, rootPort } from "./hardware/bridges.ts";
+import { programMachine } from "./hardware/firmware.ts";
+import { PciFunction } from "./hardware/function.ts";
+import { memoryDevice } from "./hardware/memory-device.ts";
+import { Edu } from "./hardware/models/edu.ts";
+import type { Namespace } from "./hardware/models/nvme/mod.ts";
+import { Nvme } from "./hardware/models/nvme/mod.ts";
+import { Machine, type MachineOptions } from "./hardware/topology.ts";
+
+/** Options of {@link Host.reference}. */
+export interface ReferenceHostOptions extends MachineOptions {
+	/** How the NVMe controller at 0000:05:00.0 signals: its best mechanism; `msix` when left out. INTx is always there. */
+	readonly interrupts?: "msix" | "msi" | "intx";
+	/** Its namespaces, number 1 first; one of 64 MiB in memory when left out. */
+	readonly namespaces?: readonly Namespace[];
+}
+
+/**
+ * What a simulated Linux runs on.
+ *
+ * @example
+ * ```ts
+ * const linux = new SimulatedLinux({ host: Host.reference() });
+ * ```
+ */
+export class Host {
+	readonly machine: Machine;
+	/** "Kernel driver in use" when Linux has booted, by address such as `0000:05:00.0`. */
+	readonly drivers: ReadonlyMap<string, string>;
+
+	/** @param drivers by address; functions without an entry start without a driver */
+	constructor(machine: Machine, drivers: ReadonlyMap<string, string> = new Map()) {
+		this.machine = machine;
+		this.drivers = drivers;
+	}
+
+	/**
+	 * Rebuilds a real host from what `lspci -vvvnnxxxx` (or `-xxxx`) prints on it: topology, registers, BARs, IOMMU groups
+	 * and drivers.
+	 *
+	 * @throws VfioError with the line, when the text is not that
+	 */
+	static fromLspci(text: string, options: LspciOptions = {}): Host {
+		const { machine, drivers } = machineFromLspci(text, options);
+		return new Host(machine, drivers);
+	}
+
+	/**
+	 * The host that ships:
+	 *
+	 * | address | group | function | driver |
+	 * |---|---|---|---|
+	 * | 0000:00:00.0 | 0 | host bridge | |
+	 * | 0000:00:08.0-5 | 1-6 | root ports to buses 1-6, with ACS | pcieport |
+	 * | 0000:00:12.0 | 7 | edu, no reset of its own | |
+	 * | 0000:00:12.1 | 7 | memory device | |
+	 * | 0000:00:1f.0 | 8 | ISA bridge | |
+	 * | 0000:01:00.0 | 9 | edu | |
+	 * | 0000:05:00.0 | 10 | NVMe, interrupts as chosen | nvme |
+	 * | 0000:06:00.0 | 11 | NVMe, 65 MSI-X vectors | nvme |
+	 *
+	 * The root ports to buses 2 to 4 are empty: room for a hot plug.
+	 */
+	static reference(options: ReferenceHostOptions = {}): Host {
+		const { interrupts = "msix", namespaces } = options;
+		const machine = new Machine(options);
+		const drivers = new Map<string, string>();
+		machine.plug("0000:00:00.0", new PciFunction(hostBridge()));
+		for (let port = 0; port < 6; port++) {
+			const address = { domain: 0, bus: 0, device: 8, function: port };
+			const description = rootPort({ secondary: port + 1, slot: port + 1, multifunction: port === 0 });
+			machine.plug(address, new PciFunction(description));
+			drivers.set(formatPciAddress(address), "pcieport");
+		}
+		machine.plug("0000:00:12.0", new PciFunction({ ...Edu.description(), multifunction: true }, new Edu()));
+		machine.plug("0000:00:12.1", new PciFunction(memoryDevice()));
+		machine.plug("0000:00:1f.0", new PciFunction(isaBridge()));
+		machine.plug("0000:01:00.0", new PciFunction(Edu.description(), new Edu()));
+		const first = new Nvme(namespaces ? { namespaces } : {});
+		machine.plug("0000:05:00.0", new PciFunction(Nvme.description({ interrupts }), first));
+		machine.plug("0000:06:00.0", new PciFunction(Nvme.description(), new Nvme()));
+		for (const address of ["0000:05:00.0", "0000:06:00.0"]) drivers.set(address, "nvme");
+		programMachine(machine);
+		return new Host(machine, drivers);
+	}
+}

@@ -1,0 +1,102 @@
+/**
+ * PCI devices and their drivers, as Linux's driver core knows them.
+ *
+ * @module
+ */
+import { formatPciAddress } from "../../core/host/address.ts";
+import type { PciFunction } from "../hardware/function.ts";
+import type { IommuGroup } from "./iommu-group.ts";
+import type { PciResource } from "./pci-resources.ts";
+import type { Sleep } from "./sleep.ts";
+
+/** What drivers are matched by. */
+export interface PciIdentity {
+	readonly vendor: number;
+	readonly device: number;
+	readonly subsystemVendor: number;
+	readonly subsystemDevice: number;
+	/** 24 bits. */
+	readonly class: number;
+}
+
+/** A driver of PCI devices. */
+export interface PciDriver {
+	/** As in /sys/bus/pci/drivers. */
+	readonly name: string;
+	/** Linux's driver_managed_dma: binding does not make the kernel the owner of the group's DMA. */
+	readonly managesDma: boolean;
+	/** Whether the driver's own table has the device. Overrides and ids added through sysfs are the driver core's matter. */
+	matches(device: PciIdentity): boolean;
+	/** @returns 0, or -errno */
+	probe(device: PciDevice): number;
+	/** The device is taken away. @returns 0, or a sleep while it is in use */
+	remove(device: PciDevice): number | Sleep;
+}
+
+/** The ways Linux knows to reset one function, in the order it tries them. */
+export type ResetMethod = "flr" | "af_flr" | "pm" | "bus";
+
+/** A PCI function under Linux. */
+export class PciDevice implements PciIdentity {
+	readonly fn: PciFunction;
+	/** Such as `0000:05:00.0`. */
+	readonly name: string;
+	/** Absent on a host without an IOMMU. */
+	readonly group: IommuGroup | undefined;
+	/** The driver that has it. */
+	driver: PciDriver | undefined;
+	/** Only the driver of this name may match. */
+	driverOverride: string | undefined;
+	/** A driver is leaving and waits for the last user. */
+	leaving: Sleep | undefined;
+	/** What it decodes, as it was when Linux found it: sysfs `resource`. */
+	resources: readonly PciResource[] = [];
+	/** The methods that are switched on, in order (sysfs reset_method). */
+	resetMethods: readonly ResetMethod[] = [];
+	/** The sysfs directory, such as `/sys/devices/pci0000:00/0000:00:1c.0/0000:05:00.0`. */
+	readonly syspath: string;
+	/** How often it was enabled: what sysfs shows as `enable`. */
+	enableCount = 0;
+	/** The driver's own data. */
+	driverData: unknown;
+
+	constructor(fn: PciFunction, group: IommuGroup | undefined, syspath: string) {
+		this.fn = fn;
+		this.name = formatPciAddress(fn.address);
+		this.group = group;
+		this.syspath = syspath;
+	}
+
+	get vendor(): number {
+		return word(this.fn.config, 0x00);
+	}
+
+	get device(): number {
+		return word(this.fn.config, 0x02);
+	}
+
+	get revision(): number {
+		return this.fn.config[0x08] ?? 0;
+	}
+
+	get class(): number {
+		const config = this.fn.config;
+		return ((config[0x0b] ?? 0) << 16) | ((config[0x0a] ?? 0) << 8) | (config[0x09] ?? 0);
+	}
+
+	get headerType(): number {
+		return (this.fn.config[0x0e] ?? 0) & 0x7f;
+	}
+
+	get subsystemVendor(): number {
+		return this.headerType === 0 ? word(this.fn.config, 0x2c) : 0;
+	}
+
+	get subsystemDevice(): number {
+		return this.headerType === 0 ? word(this.fn.config, 0x2e) : 0;
+	}
+}
+
+function word(config: Uint8Array, offset: number): number {
+	return (config[offset] ?? 0) | ((config[offset + 1] ?? 0) << 8);
+}

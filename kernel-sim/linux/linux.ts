@@ -1,0 +1,302 @@
+/**
+ * A simulated Linux: one kernel, the host it runs on, and the processes that use it.
+ *
+ * @module
+ */
+import { KernelError } from "../../core/errors.ts";
+import { formatPciAddress } from "../../core/host/address.ts";
+import { type SimClock, VirtualClock } from "../clock.ts";
+import { programHotplugged } from "../hardware/firmware.ts";
+import type { PciFunction } from "../hardware/function.ts";
+import type { IommuFault } from "../hardware/iommu.ts";
+import type { Machine } from "../hardware/topology.ts";
+import type { Host } from "../host.ts";
+import { PAGE_SIZE } from "./address-space.ts";
+import { PciDevice } from "./driver.ts";
+import type { PciDeviceId } from "./dynamic-id.ts";
+import type { EventFd } from "./eventfd.ts";
+import type { OpenFile } from "./file.ts";
+import { FileSystem } from "./filesystem.ts";
+import { IommuGroup, type ReservedRegion } from "./iommu-group.ts";
+import { BUILT_IN_DRIVERS, NativeDriver } from "./native-driver.ts";
+import { NullFile } from "./null-file.ts";
+import { ModuleParameters, type ParameterValues } from "./parameters.ts";
+import { PciBus, type PciBusListener } from "./pci-bus.ts";
+import { readResources } from "./pci-resources.ts";
+import { type ProcessOptions, SimProcess } from "./process.ts";
+import { Sleep } from "./sleep.ts";
+import { addGroupDirectory, addGroupMember, addIommuDirectories, removeGroupMember } from "./sysfs/iommu.ts";
+import { addBusDirectory, addDriverDirectory, addDriverLinks, removeDriverLinks } from "./sysfs/pci-bus.ts";
+import { addDeviceDirectory, removeDeviceDirectory } from "./sysfs/pci-device.ts";
+import { addSystemFiles } from "./sysfs/system.ts";
+import { Vfio } from "./vfio/core.ts";
+import { VfioPciDriver } from "./vfio-pci/driver.ts";
+import { probeResetMethods } from "./vfio-pci/reset.ts";
+
+/** Options of {@link SimulatedLinux}. */
+export interface LinuxOptions {
+	readonly host: Host;
+	/** Whose answers it gives where kernels differ; 6.12 when left out. */
+	readonly version?: "6.12" | "7.2";
+	/** Time for the kernel and the host's devices; the machine's own clock when that is virtual, else a new one, when left out. */
+	readonly clock?: SimClock;
+	/** Module parameters, such as `{ vfio_iommu_type1: { dma_entry_limit: 2 } }`. */
+	readonly parameters?: ParameterValues;
+	/** The IOMMU can force DMA to be coherent with the caches (VFIO_DMA_CC_IOMMU); false when left out, as in QEMU's VT-d. */
+	readonly snoopControl?: boolean;
+}
+
+/** Everything that has been taken and not yet given back. */
+export interface Leaks {
+	readonly openFiles: number;
+	/** Regions of devices that are mapped into processes. */
+	readonly mappings: number;
+	/** Mappings of containers. */
+	readonly dmaMappings: number;
+	readonly pinnedPages: number;
+	readonly eventfds: number;
+	readonly watches: number;
+	readonly timers: number;
+	/** Stretches of memory that were allocated or adopted. */
+	readonly memory: number;
+}
+
+const RELEASES = { "6.12": "6.12.95", "7.2": "7.2.12" } as const;
+const MESSAGE_WINDOW: ReservedRegion = { start: 0xfee00000n, end: 0xfeefffffn, kind: "msi" };
+/** Floppies behind an ISA bridge do DMA to the first 16 MiB (VT-d driver). */
+const ISA_WINDOW: ReservedRegion = { start: 0n, end: 0xffffffn, kind: "direct-relaxable" };
+const ISA_BRIDGE_CLASS = 0x060100;
+const FIRST_PID = 1000;
+
+/**
+ * A Linux with VFIO.
+ *
+ * @example
+ * ```ts
+ * const linux = new SimulatedLinux({ host: Host.reference() });
+ * const kernel = linux.process();
+ * kernel.writeFile("/sys/bus/pci/devices/0000:05:00.0/driver/unbind", "0000:05:00.0");
+ * kernel.writeFile("/sys/bus/pci/devices/0000:05:00.0/driver_override", "vfio-pci");
+ * kernel.writeFile("/sys/bus/pci/drivers_probe", "0000:05:00.0");
+ * const device = VfioDevice.open(kernel, "0000:05:00.0");
+ * ```
+ */
+export class SimulatedLinux {
+	readonly version: "6.12" | "7.2";
+	readonly machine: Machine;
+	readonly clock: SimClock;
+	readonly parameters: ModuleParameters;
+	/** sysfs, procfs and /dev. */
+	readonly files = new FileSystem();
+	readonly pci: PciBus;
+	readonly vfio: Vfio;
+	/** Living eventfds, those that only a driver holds included. */
+	readonly eventfds = new Set<EventFd>();
+	readonly #processes = new Set<SimProcess>();
+	readonly #groups = new Map<number, IommuGroup>();
+	#nextPid = FIRST_PID;
+
+	constructor(options: LinuxOptions) {
+		const { host, version = "6.12" } = options;
+		const { machine } = host;
+		this.version = version;
+		this.machine = machine;
+		this.clock = options.clock ?? (machine.clock instanceof VirtualClock ? machine.clock : new VirtualClock());
+		machine.clock = this.clock;
+		this.parameters = new ModuleParameters(options.parameters);
+		const { iommu, interrupts, hasIommu } = machine;
+		const platform = {
+			version,
+			parameters: this.parameters,
+			addressWidth: iommu.addressWidth,
+			pageSizes: iommu.pageSizes,
+			isolatedMsi: interrupts.remapping,
+			enforcesCoherency: options.snoopControl ?? false,
+		};
+		this.files.device("/dev/null", 0o666, () => new NullFile());
+		addSystemFiles(this.files, { release: RELEASES[version], iommu: hasIommu, parameters: this.parameters });
+		addIommuDirectories(this.files, hasIommu);
+		this.vfio = new Vfio(platform, this.files, this.clock);
+		this.pci = new PciBus(this.#sysfs());
+		addBusDirectory(this.files, this.pci, () => this.#rescan());
+		this.#boot(host);
+		machine.listen({ plugged: (fn) => this.#plugged(fn), unplugged: (fn) => this.#unplugged(fn) });
+	}
+
+	/** DMA that did not go through, oldest first. */
+	get faults(): readonly IommuFault[] {
+		return this.machine.iommu.faults;
+	}
+
+	/** The living processes, oldest first. */
+	get processes(): readonly SimProcess[] {
+		return [...this.#processes];
+	}
+
+	/** Starts a process. */
+	process(options: ProcessOptions = {}): SimProcess {
+		return this.#started(new SimProcess(this, this.#nextPid++, options));
+	}
+
+	/** @internal fork(2) */
+	forked(parent: SimProcess): SimProcess {
+		const { uid, capabilities, memlock, openFilesLimit, commandName: name } = parent;
+		const options = { uid, capabilities, memlock, openFilesLimit, name };
+		return this.#started(new SimProcess(this, this.#nextPid++, options, parent));
+	}
+
+	/** @internal a process has exited */
+	exited(process: SimProcess): void {
+		this.#processes.delete(process);
+	}
+
+	/**
+	 * A write to a file in sysfs that may have to wait, such as the unbind of a device that is in use.
+	 *
+	 * @returns when the write has returned
+	 * @throws KernelError
+	 */
+	async writeFileAsync(process: SimProcess, path: string, text: string): Promise<void> {
+		const step = process.startWriteFile(path, text);
+		const result = step instanceof Sleep ? await new Promise<number>((wake) => step.whenAwake(wake)) : step;
+		if (result < 0) throw new KernelError(-result, "write", path);
+	}
+
+	/** chown(2), as an administrator does it for a device node. @throws KernelError */
+	chown(path: string, uid: number): void {
+		const result = this.files.chown(path, uid);
+		if (result < 0) throw new KernelError(-result, "chown", path);
+	}
+
+	/** Everything not yet given back, over all processes: zero of each when nothing leaks. */
+	leaks(): Leaks {
+		const processes = this.processes;
+		const files = new Set<OpenFile>();
+		for (const process of processes) {
+			for (const file of process.openFiles.values()) files.add(file);
+			for (const mapping of process.memory.mappings) files.add(mapping.file);
+			files.delete(process.standardStreams);
+		}
+		const areas = processes.map((process) => process.memory.count());
+		const records = [...this.vfio.containers].flatMap((container) => container.iommu?.records ?? []);
+		return {
+			openFiles: files.size,
+			mappings: sum(areas.map((area) => area.mappings)),
+			dmaMappings: records.length,
+			pinnedPages: sum(records.map((record) => Number(record.size) / PAGE_SIZE)),
+			eventfds: this.eventfds.size,
+			watches: sum([...this.eventfds].map((eventfd) => eventfd.watches)),
+			timers: this.clock.pending,
+			memory: sum(areas.map((area) => area.memory)),
+		};
+	}
+
+	#started(process: SimProcess): SimProcess {
+		this.#processes.add(process);
+		return process;
+	}
+
+	#boot(host: Host): void {
+		const { machine } = host;
+		for (const [id, members] of machine.groups) this.#addGroup(id, members);
+		for (const options of BUILT_IN_DRIVERS) this.pci.addDriver(new NativeDriver(options));
+		const vfioPci = new VfioPciDriver({ machine, version: this.version, parameters: this.parameters }, this.vfio);
+		this.pci.addDriver(vfioPci);
+		for (const name of new Set(host.drivers.values()))
+			if (!this.pci.drivers.has(name)) this.pci.addDriver(new NativeDriver({ name, ids: idsFor(host, name) }));
+		for (const fn of machine.functions) this.#add(fn);
+		for (const [address, name] of host.drivers) {
+			const device = this.pci.devices.get(address);
+			const driver = this.pci.drivers.get(name);
+			if (!device || !driver) continue;
+			// What somebody bound by hand before the host was described: the way back is to clear it.
+			if (!this.pci.matches(driver, device)) device.driverOverride = name;
+			this.pci.bind(driver, device);
+		}
+	}
+
+	#addGroup(id: number, members: readonly PciFunction[]): IommuGroup {
+		const isa = members.some((fn) => classOf(fn) === ISA_BRIDGE_CLASS);
+		const group = new IommuGroup(id, this.machine.iommu, isa ? [ISA_WINDOW, MESSAGE_WINDOW] : [MESSAGE_WINDOW]);
+		this.#groups.set(id, group);
+		addGroupDirectory(this.files, group);
+		return group;
+	}
+
+	#add(fn: PciFunction): PciDevice {
+		const id = this.machine.groupOf(fn);
+		const group = id === undefined ? undefined : (this.#groups.get(id) ?? this.#addGroup(id, [fn]));
+		const device = new PciDevice(fn, group, this.#syspath(fn));
+		device.resources = readResources(fn);
+		device.resetMethods = probeResetMethods(fn, this.machine);
+		this.pci.addDevice(device);
+		return device;
+	}
+
+	/** Devices lie in the directories of the bridges above them. */
+	#syspath(fn: PciFunction): string {
+		const name = formatPciAddress(fn.address);
+		const bridge = this.machine.bridgeOf(fn);
+		return bridge ? `${this.#syspath(bridge)}/${name}` : `/sys/devices/pci${name.slice(0, "0000:00".length)}/${name}`;
+	}
+
+	#sysfs(): PciBusListener {
+		const { files } = this;
+		const context = () => ({ files, machine: this.machine, bus: this.pci });
+		return {
+			deviceAdded: (device) => {
+				addDeviceDirectory(context(), device);
+				if (device.group) addGroupMember(files, device.group, device);
+			},
+			deviceRemoved: (device) => {
+				removeDeviceDirectory(context(), device);
+				if (device.group) removeGroupMember(files, device.group, device);
+			},
+			driverAdded: (driver) => addDriverDirectory(files, this.pci, driver),
+			bound: (device, driver) => addDriverLinks(files, device, driver),
+			unbinding: (device, driver) => removeDriverLinks(files, device, driver),
+		};
+	}
+
+	#plugged(fn: PciFunction): void {
+		programHotplugged(this.machine, fn);
+		const device = this.#add(fn);
+		if (this.pci.autoprobe) this.pci.probe(device);
+	}
+
+	/** The driver leaves when its users do; the device is gone for good then. */
+	#unplugged(fn: PciFunction): void {
+		const device = [...this.pci.devices.values()].find((candidate) => candidate.fn === fn);
+		if (device) this.pci.removeDevice(device);
+	}
+
+	#rescan(): void {
+		for (const fn of this.machine.functions) {
+			if (this.pci.devices.has(formatPciAddress(fn.address))) continue;
+			const device = this.#add(fn);
+			if (this.pci.autoprobe) this.pci.probe(device);
+		}
+	}
+}
+
+/** A driver that is only known by name drives what the host says it drives. */
+function idsFor(host: Host, name: string): PciDeviceId[] {
+	const any = { subvendor: 0xffffffff, subdevice: 0xffffffff, class: 0, classMask: 0 };
+	return [...host.drivers]
+		.filter(([, driver]) => driver === name)
+		.flatMap(([address]) => host.machine.function(address) ?? [])
+		.map(({ config }) => ({ vendor: word(config, 0), device: word(config, 2), ...any }));
+}
+
+function word(config: Uint8Array, offset: number): number {
+	return (config[offset] ?? 0) | ((config[offset + 1] ?? 0) << 8);
+}
+
+function classOf(fn: PciFunction): number {
+	const [, programming = 0, subclass = 0, base = 0] = fn.config.subarray(8, 12);
+	return (base << 16) | (subclass << 8) | programming;
+}
+
+function sum(numbers: readonly number[]): number {
+	return numbers.reduce((total, number) => total + number, 0);
+}

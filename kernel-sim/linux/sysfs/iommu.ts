@@ -1,0 +1,75 @@
+/**
+ * IOMMUs and their groups in sysfs.
+ *
+ * @module
+ */
+import { EACCES, EINVAL, EPERM } from "../../../core/uapi/errno.ts";
+import type { PciDevice } from "../driver.ts";
+import { type FileSystem, relativeLink } from "../filesystem.ts";
+import type { IommuGroup } from "../iommu-group.ts";
+import type { SimProcess } from "../process.ts";
+import { hex } from "../text.ts";
+
+const GROUPS = "/sys/kernel/iommu_groups";
+const DEFAULT_TYPE = "DMA-FQ";
+const TYPES: ReadonlyMap<string, string> = new Map([
+	["identity", "identity"],
+	["DMA", "DMA"],
+	["DMA-FQ", "DMA-FQ"],
+	["auto", DEFAULT_TYPE],
+]);
+
+/** Makes the directories that are there on a host with an IOMMU, or are empty on one without. */
+export function addIommuDirectories(files: FileSystem, present: boolean): void {
+	files.directory(GROUPS);
+	files.directory("/sys/class/iommu");
+	if (!present) return;
+	const unit = "/sys/devices/virtual/iommu/dmar0";
+	files.directory(`${unit}/devices`);
+	files.text(`${unit}/intel-iommu/version`, "1:0");
+	files.link("/sys/class/iommu/dmar0", relativeLink("/sys/class/iommu/dmar0", unit));
+}
+
+/** Makes the directory of a group. */
+export function addGroupDirectory(files: FileSystem, group: IommuGroup): void {
+	const path = groupPath(group);
+	files.directory(`${path}/devices`);
+	files.attribute(`${path}/type`, {
+		show: () => `${group.type}\n`,
+		store: (text, process) => setType(group, text, process),
+	});
+	files.attribute(`${path}/reserved_regions`, { show: () => reservedRegions(group) });
+}
+
+/** A device joins its group. */
+export function addGroupMember(files: FileSystem, group: IommuGroup, device: PciDevice): void {
+	const link = `${groupPath(group)}/devices/${device.name}`;
+	files.link(link, relativeLink(link, device.syspath));
+}
+
+/** A device leaves its group. */
+export function removeGroupMember(files: FileSystem, group: IommuGroup, device: PciDevice): void {
+	files.remove(`${groupPath(group)}/devices/${device.name}`);
+}
+
+function groupPath(group: IommuGroup): string {
+	return `${GROUPS}/${group.id}`;
+}
+
+function setType(group: IommuGroup, text: string, process: SimProcess): number {
+	if (!process.capable("CAP_SYS_ADMIN") || !process.capable("CAP_SYS_RAWIO")) return -EACCES;
+	const type = TYPES.get(text.replace(/\n$/, ""));
+	if (type === undefined) return -EINVAL;
+	// The one change that does not disturb mappings: they are flushed later from then on.
+	const lazier = type === "DMA-FQ" && group.type === "DMA";
+	if (!lazier && group.owned) return -EPERM;
+	group.type = type;
+	return 0;
+}
+
+function reservedRegions(group: IommuGroup): string {
+	return [...group.reserved]
+		.sort((a, b) => (a.start < b.start ? -1 : 1))
+		.map(({ start, end, kind }) => `0x${hex(start, 16)} 0x${hex(end, 16)} ${kind}\n`)
+		.join("");
+}

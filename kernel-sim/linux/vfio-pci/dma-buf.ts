@@ -1,0 +1,78 @@
+/**
+ * VFIO_DEVICE_FEATURE_DMA_BUF: parts of a BAR as a file that other drivers can import.
+ *
+ * @module
+ */
+import { EFAULT, EINVAL, ENODEV, EOVERFLOW } from "../../../core/uapi/errno.ts";
+import { O_CLOEXEC } from "../../../core/uapi/fcntl.ts";
+import { struct } from "../../../core/uapi/struct.ts";
+import { VFIO_PCI_BAR5_REGION_INDEX } from "../../../core/uapi/vfio.ts";
+import { type IoctlArgument, OpenFile } from "../file.ts";
+import type { SimProcess } from "../process.ts";
+import type { MemoryGate } from "./bar-memory.ts";
+import type { OpenDevice } from "./open-device.ts";
+
+/** The fixed part; `nr_ranges` ranges follow it. */
+export const vfio_device_feature_dma_buf = struct({
+	region_index: "u32",
+	open_flags: "u32",
+	flags: "u32",
+	nr_ranges: "u32",
+});
+const dma_range = struct({ offset: "u64", length: "u64" });
+
+const PAGE_SIZE = 4096n;
+const LARGEST = 2n ** 64n;
+
+/** Part of a BAR. */
+export interface DmaBufRange {
+	/** Bytes from the start of the BAR. */
+	readonly offset: number;
+	/** Bytes. */
+	readonly length: number;
+}
+
+/** An exported dma-buf. It does not keep the device open. */
+export class DmaBufFile extends OpenFile {
+	readonly bar: number;
+	readonly ranges: readonly DmaBufRange[];
+	readonly #gate: MemoryGate;
+
+	constructor(gate: MemoryGate, bar: number, ranges: readonly DmaBufRange[]) {
+		super("anon_inode:dmabuf");
+		this.#gate = gate;
+		this.bar = bar;
+		this.ranges = ranges;
+	}
+
+	/** Importers must not use it now: memory decoding is off, or the device sleeps or is gone. */
+	get revoked(): boolean {
+		return !this.#gate.mappable;
+	}
+}
+
+/**
+ * Exports ranges of a BAR.
+ *
+ * @param at where the feature's data starts in the argument, bytes
+ * @returns a file descriptor, or a negative errno
+ */
+export function exportDmaBuf(device: OpenDevice, process: SimProcess, argument: IoctlArgument, at: number): number {
+	const bytes = argument.read(vfio_device_feature_dma_buf.size, at);
+	if (!bytes) return -EFAULT;
+	const { region_index: bar, open_flags, flags, nr_ranges } = vfio_device_feature_dma_buf.view(bytes);
+	if (nr_ranges === 0 || flags !== 0) return -EINVAL;
+	if (bar > VFIO_PCI_BAR5_REGION_INDEX || !device.canMap(bar)) return -ENODEV;
+	const data = argument.read(nr_ranges * dma_range.size, at + vfio_device_feature_dma_buf.size);
+	if (!data) return -EFAULT;
+	const size = BigInt(device.regions.size(bar));
+	const ranges: DmaBufRange[] = [];
+	for (let index = 0; index < nr_ranges; index++) {
+		const { offset, length } = dma_range.view(data, index * dma_range.size);
+		if (length === 0n || (offset | length) % PAGE_SIZE !== 0n) return -EINVAL;
+		if (offset + length >= LARGEST) return -EOVERFLOW;
+		if (offset + length > size) return -EINVAL;
+		ranges.push({ offset: Number(offset), length: Number(length) });
+	}
+	return process.installFile(new DmaBufFile(device.bound, bar, ranges), (open_flags & O_CLOEXEC) !== 0);
+}

@@ -1,0 +1,245 @@
+/**
+ * VFIO_DEVICE_SET_IRQS: what is checked, in which order, and who then acts.
+ *
+ * @module
+ */
+import { EBUSY, EFAULT, EINVAL, ENOTTY, ERANGE } from "../../../core/uapi/errno.ts";
+import {
+	VFIO_IRQ_SET_ACTION_MASK,
+	VFIO_IRQ_SET_ACTION_TRIGGER,
+	VFIO_IRQ_SET_ACTION_TYPE_MASK,
+	VFIO_IRQ_SET_ACTION_UNMASK,
+	VFIO_IRQ_SET_DATA_BOOL,
+	VFIO_IRQ_SET_DATA_EVENTFD,
+	VFIO_IRQ_SET_DATA_NONE,
+	VFIO_IRQ_SET_DATA_TYPE_MASK,
+	VFIO_PCI_ERR_IRQ_INDEX,
+	VFIO_PCI_INTX_IRQ_INDEX,
+	VFIO_PCI_MSI_IRQ_INDEX,
+	VFIO_PCI_MSIX_IRQ_INDEX,
+	VFIO_PCI_NUM_IRQS,
+	VFIO_PCI_REQ_IRQ_INDEX,
+	vfio_irq_set,
+} from "../../../core/uapi/vfio.ts";
+import { EventFd } from "../eventfd.ts";
+import type { IoctlArgument } from "../file.ts";
+import type { SimProcess } from "../process.ts";
+import type { Interrupts } from "./interrupts.ts";
+import type { Messages } from "./messages.ts";
+
+/** Where the eventfds that outlive the device's close are: REQ belongs to the device, not to its interrupts. */
+export interface RequestHolder {
+	readonly interrupts: Interrupts;
+	/** The eventfd that says the kernel wants the device back. */
+	request: EventFd | undefined;
+}
+
+/** One validated request. */
+interface IrqRequest {
+	readonly index: number;
+	readonly start: number;
+	readonly count: number;
+	/** One of `VFIO_IRQ_SET_DATA_*`. */
+	readonly data: number;
+	/** The data behind the header. */
+	readonly bytes: Uint8Array;
+	readonly process: SimProcess;
+}
+
+const KNOWN_FLAGS = VFIO_IRQ_SET_DATA_TYPE_MASK | VFIO_IRQ_SET_ACTION_TYPE_MASK;
+
+/**
+ * Validates the argument (contract B.3) and carries it out (contract E.1).
+ *
+ * @returns 0; a positive number of vectors when fewer are available than asked for; or a negative errno
+ */
+export function setIrqs(device: RequestHolder, process: SimProcess, argument: IoctlArgument): number {
+	const header = argument.read(vfio_irq_set.size);
+	if (!header) return -EFAULT;
+	const { argsz, flags, index, start, count } = vfio_irq_set.view(header);
+	if (argsz < vfio_irq_set.size || index >= VFIO_PCI_NUM_IRQS || count >= 0xffffffff - start) return -EINVAL;
+	if ((flags & ~KNOWN_FLAGS) !== 0) return -EINVAL;
+	const available = device.interrupts.count(index);
+	if (start >= available || start + count > available) return -EINVAL;
+	const data = flags & VFIO_IRQ_SET_DATA_TYPE_MASK;
+	const width = dataWidth(data);
+	if (width < 0 || argsz - vfio_irq_set.size < count * width) return -EINVAL;
+	const bytes = argument.read(count * width, vfio_irq_set.size);
+	if (!bytes) return -EFAULT;
+	return act(device, flags & VFIO_IRQ_SET_ACTION_TYPE_MASK, { index, start, count, data, bytes, process });
+}
+
+/** Bytes for each interrupt, or -1 when it is not exactly one type. */
+function dataWidth(data: number): number {
+	switch (data) {
+		case VFIO_IRQ_SET_DATA_NONE:
+			return 0;
+		case VFIO_IRQ_SET_DATA_BOOL:
+			return 1;
+		case VFIO_IRQ_SET_DATA_EVENTFD:
+			return 4;
+		default:
+			return -1;
+	}
+}
+
+function act(device: RequestHolder, action: number, request: IrqRequest): number {
+	const { interrupts } = device;
+	switch (request.index) {
+		case VFIO_PCI_INTX_IRQ_INDEX:
+			if (action === VFIO_IRQ_SET_ACTION_MASK) return maskIntx(interrupts, request);
+			if (action === VFIO_IRQ_SET_ACTION_UNMASK) return unmaskIntx(interrupts, request);
+			return action === VFIO_IRQ_SET_ACTION_TRIGGER ? triggerIntx(interrupts, request) : -ENOTTY;
+		case VFIO_PCI_MSI_IRQ_INDEX:
+		case VFIO_PCI_MSIX_IRQ_INDEX:
+			return action === VFIO_IRQ_SET_ACTION_TRIGGER ? triggerMessages(interrupts, request) : -ENOTTY;
+		case VFIO_PCI_ERR_IRQ_INDEX:
+			return action === VFIO_IRQ_SET_ACTION_TRIGGER
+				? triggerSingle(request, interrupts.error, (event) => {
+						interrupts.error = event;
+					})
+				: -ENOTTY;
+		case VFIO_PCI_REQ_IRQ_INDEX:
+			return action === VFIO_IRQ_SET_ACTION_TRIGGER
+				? triggerSingle(request, device.request, (event) => {
+						device.request = event;
+					})
+				: -ENOTTY;
+		default:
+			return -ENOTTY;
+	}
+}
+
+function maskIntx({ intx }: Interrupts, request: IrqRequest): number {
+	if (!intx.enabled || request.start !== 0 || request.count !== 1) return -EINVAL;
+	if (request.data === VFIO_IRQ_SET_DATA_EVENTFD) return -ENOTTY;
+	if (isSet(request, 0)) intx.mask();
+	return 0;
+}
+
+function unmaskIntx({ intx }: Interrupts, request: IrqRequest): number {
+	if (!intx.enabled || request.start !== 0 || request.count !== 1) return -EINVAL;
+	if (request.data !== VFIO_IRQ_SET_DATA_EVENTFD) {
+		if (isSet(request, 0)) intx.unmask();
+		return 0;
+	}
+	const fd = fdAt(request, 0);
+	if (fd < 0) {
+		intx.removeUnmask();
+		return 0;
+	}
+	if (intx.hasUnmask) return -EBUSY;
+	const event = EventFd.fromFd(request.process, fd);
+	if (typeof event === "number") return event;
+	intx.setUnmask(event);
+	return 0;
+}
+
+function triggerIntx(interrupts: Interrupts, request: IrqRequest): number {
+	const { intx } = interrupts;
+	if (intx.enabled && request.count === 0 && request.data === VFIO_IRQ_SET_DATA_NONE) {
+		intx.disable();
+		return 0;
+	}
+	if (!(intx.enabled || interrupts.idle) || request.start !== 0 || request.count !== 1) return -EINVAL;
+	if (request.data !== VFIO_IRQ_SET_DATA_EVENTFD) {
+		if (!intx.enabled) return -EINVAL;
+		if (isSet(request, 0) && !interrupts.intxDisabled) intx.loopback();
+		return 0;
+	}
+	const event = eventAt(request, 0);
+	if (typeof event === "number") return event;
+	if (intx.enabled) intx.setTrigger(event);
+	else intx.enable(event, interrupts.intxDisabled);
+	return 0;
+}
+
+function triggerMessages(interrupts: Interrupts, request: IrqRequest): number {
+	const messages = interrupts.messages(request.index);
+	const { start, count, data } = request;
+	if (messages.enabled && count === 0 && data === VFIO_IRQ_SET_DATA_NONE) {
+		messages.disable();
+		return 0;
+	}
+	if (!(messages.enabled || interrupts.idle)) return -EINVAL;
+	if (data === VFIO_IRQ_SET_DATA_EVENTFD) {
+		if (messages.enabled) return setBlock(messages, request);
+		if (start + count === 0) return -ERANGE;
+		const enabled = messages.enable(start + count);
+		if (enabled !== 0) return enabled;
+		const answer = setBlock(messages, request);
+		if (answer !== 0) messages.disable();
+		return answer;
+	}
+	if (!messages.enabled) return -EINVAL;
+	for (let index = 0; index < count; index++) if (isSet(request, index)) messages.signal(start + index);
+	return 0;
+}
+
+/** Gives each vector its eventfd. When one fails, those before it are silenced too. */
+function setBlock(messages: Messages, request: IrqRequest): number {
+	for (let index = 0; index < request.count; index++) {
+		const answer = setVector(messages, request.start + index, request, index);
+		if (answer === 0) continue;
+		for (let undone = 0; undone <= index; undone++) messages.setTrigger(request.start + undone, undefined);
+		return answer;
+	}
+	return 0;
+}
+
+function setVector(messages: Messages, vector: number, request: IrqRequest, index: number): number {
+	// The old eventfd goes first, whatever becomes of the new one.
+	messages.setTrigger(vector, undefined);
+	if (fdAt(request, index) < 0) return 0;
+	const answer = messages.prepare(vector);
+	if (answer !== 0) return answer;
+	const event = eventAt(request, index);
+	if (typeof event === "number") return event;
+	messages.setTrigger(vector, event);
+	return 0;
+}
+
+/** ERR and REQ: one eventfd, set, signalled or removed. */
+function triggerSingle(
+	request: IrqRequest,
+	current: EventFd | undefined,
+	replace: (event: EventFd | undefined) => void,
+): number {
+	if (request.data === VFIO_IRQ_SET_DATA_NONE) {
+		if (!current) return -EINVAL;
+		if (request.count > 0) current.signal();
+		else {
+			current.unreference();
+			replace(undefined);
+		}
+		return 0;
+	}
+	if (request.count === 0) return -EINVAL;
+	if (request.data === VFIO_IRQ_SET_DATA_BOOL) {
+		if (isSet(request, 0)) current?.signal();
+		return 0;
+	}
+	if (fdAt(request, 0) < -1) return -EINVAL;
+	const event = eventAt(request, 0);
+	if (typeof event === "number") return event;
+	current?.unreference();
+	replace(event);
+	return 0;
+}
+
+/** Without data every interrupt is meant, with booleans those that are not zero. */
+function isSet(request: IrqRequest, index: number): boolean {
+	return request.data === VFIO_IRQ_SET_DATA_NONE || request.bytes[index] !== 0;
+}
+
+function fdAt(request: IrqRequest, index: number): number {
+	const { bytes } = request;
+	const at = 4 * index;
+	return (bytes[at] ?? 0) | ((bytes[at + 1] ?? 0) << 8) | ((bytes[at + 2] ?? 0) << 16) | ((bytes[at + 3] ?? 0) << 24);
+}
+
+/** The eventfd that is asked for; undefined for a negative descriptor; or a negative errno. */
+function eventAt(request: IrqRequest, index: number): EventFd | undefined | number {
+	const fd = fdAt(request, index);
+	return fd < 0 ? undefined : EventFd.fromFd(request.process, fd);
+}

@@ -1,0 +1,91 @@
+/**
+ * VFIO's core: which devices its drivers offer, in which groups, and the nodes in /dev/vfio.
+ *
+ * @module
+ */
+import type { Clock } from "../../../core/kernel.ts";
+import { ENODEV } from "../../../core/uapi/errno.ts";
+import type { FileSystem } from "../filesystem.ts";
+import type { IommuGroup } from "../iommu-group.ts";
+import { andThen, type Sleep } from "../sleep.ts";
+import { Container, ContainerFile } from "./container.ts";
+import type { VfioDeviceOps } from "./device.ts";
+import { VfioGroup } from "./group.ts";
+import { RegisteredDevice } from "./registered-device.ts";
+import type { Type1Platform } from "./type1.ts";
+
+const DIRECTORY = "/dev/vfio";
+
+/** What VFIO knows. */
+export class Vfio {
+	/** Containers that are open or have groups in them. */
+	readonly containers = new Set<Container>();
+	readonly #files: FileSystem;
+	readonly #clock: Clock;
+	readonly #groups = new Map<number, VfioGroup>();
+	readonly #devices = new Map<VfioDeviceOps, RegisteredDevice>();
+
+	constructor(platform: Type1Platform, files: FileSystem, clock: Clock) {
+		this.#files = files;
+		this.#clock = clock;
+		files.device(`${DIRECTORY}/vfio`, 0o666, () => new ContainerFile(new Container(platform, this.containers)));
+	}
+
+	/** The groups that have devices, by id. */
+	get groups(): ReadonlyMap<number, VfioGroup> {
+		return this.#groups;
+	}
+
+	/** The record of a device, while its driver offers it. */
+	device(ops: VfioDeviceOps): RegisteredDevice | undefined {
+		return this.#devices.get(ops);
+	}
+
+	/** A driver offers a device: it can be opened through its group from now on. @returns 0 */
+	register(ops: VfioDeviceOps, iommuGroup: IommuGroup): number {
+		let group = this.#groups.get(iommuGroup.id);
+		if (!group) {
+			const created = new VfioGroup(iommuGroup);
+			group = created;
+			this.#groups.set(iommuGroup.id, created);
+			this.#files.device(group.path, 0o600, () => created.open());
+		}
+		const device = new RegisteredDevice(ops, group, this.#freeIndex(), this.#clock);
+		this.#devices.set(ops, device);
+		group.members++;
+		group.devices.push(device);
+		this.#files.directory(`${ops.device.syspath}/vfio-dev/vfio${device.index}`);
+		return 0;
+	}
+
+	/**
+	 * A driver takes a device back. It cannot be opened any more; whoever has it open keeps it and is asked to let go.
+	 *
+	 * @returns 0, or a sleep until the last user has closed it
+	 */
+	unregister(ops: VfioDeviceOps): number | Sleep {
+		const device = this.#devices.get(ops);
+		if (!device) return -ENODEV;
+		this.#devices.delete(ops);
+		const { group } = device;
+		group.devices.splice(group.devices.indexOf(device), 1);
+		this.#files.remove(`${ops.device.syspath}/vfio-dev`);
+		return andThen(device.leave(), () => {
+			if (--group.members === 0) this.#drop(group);
+			return 0;
+		});
+	}
+
+	#drop(group: VfioGroup): void {
+		this.#groups.delete(group.iommuGroup.id);
+		this.#files.remove(group.path);
+		group.vanish();
+	}
+
+	#freeIndex(): number {
+		const taken = new Set([...this.#devices.values()].map((device) => device.index));
+		let index = 0;
+		while (taken.has(index)) index++;
+		return index;
+	}
+}

@@ -1,0 +1,30 @@
+/**
+ * What VFIO's core needs of a device driver, and the core's record of each device.
+ *
+ * @module
+ */
+
+import type { PciDevice } from "../driver.ts";
+import type { OpenFile } from "../file.ts";
+
+/** A device that a VFIO driver such as vfio-pci offers to its group. */
+export interface VfioDeviceOps {
+	/** Such as `0000:05:00.0`. */
+	readonly name: string;
+	/** The bus device behind it. */
+	readonly device: PciDevice;
+	/** The first open. @returns 0, or -errno */
+	open(): number;
+	/** The last file is gone. */
+	close(): void;
+	/** The file for a new descriptor. All files share the one open device; the core learns of each one's release by itself. */
+	file(): OpenFile;
+	/**
+	 * Whether a VFIO_GROUP_GET_DEVICE_FD string names this device. Called before the device is opened.
+	 *
+	 * @returns -errno when it does but its options are wrong
+	 */
+	match(name: string): "yes" | "no" | number;
+	/** The driver wants the device back: called when an unbind starts to wait, and every ten seconds while it waits. */
+	request?(count: number): void;
+}
