@@ -4,6 +4,7 @@ import { bindGroup } from "../core/host/bind.ts";
 import { PciSysfs, readText } from "../core/host/sysfs.ts";
 import type { Kernel } from "../core/kernel.ts";
 import type { PciSlot } from "../core/machine/machine.ts";
+import { ROM_BAR } from "../core/pci/bar-registers.ts";
 import { type CapabilityLists, type FunctionPlan, planFunction } from "../core/pci/plan.ts";
 import { walkCapabilities, walkExtendedCapabilities } from "../core/pci/walk.ts";
 import { Releases } from "../core/release.ts";
@@ -38,6 +39,8 @@ export interface DevicePlan {
 			readonly reason: string;
 		}[];
 	}[];
+	/** The option ROM, where there is one that can be read. */
+	readonly rom: { readonly size: number } | null;
 	/** How many interrupts of each kind the guest can use. */
 	readonly interrupts: { readonly intx: number; readonly msi: number; readonly msix: number };
 	/** How the host can reset it, in the order that Linux tries. */
@@ -98,13 +101,16 @@ export function planDevice(kernel: Kernel, address: string, options: DevicePlanO
 			extended: extended.capabilities.map(({ id, version, offset }) => ({ id, version, offset })),
 		},
 		guest: plan?.guest ?? NO_LISTS,
-		bars: (plan?.bars ?? []).map(({ index, kind, size, prefetchable, areas }) => ({
-			index,
-			kind,
-			size,
-			prefetchable,
-			areas,
-		})),
+		bars: (plan?.bars ?? [])
+			.filter(({ index }) => index !== ROM_BAR)
+			.map(({ index, kind, size, prefetchable, areas }) => ({
+				index,
+				kind,
+				size,
+				prefetchable,
+				areas,
+			})),
+		rom: romOf(plan),
 		interrupts: plan?.interrupts ?? { intx: 0, msi: 0, msix: 0 },
 		reset: resetMethods(kernel, pci, address),
 		problems,
@@ -114,7 +120,16 @@ export function planDevice(kernel: Kernel, address: string, options: DevicePlanO
 function openAndPlan(kernel: Kernel, address: string, options: DevicePlanOptions): FunctionPlan {
 	const releases = new Releases();
 	try {
-		if (options.bind) releases.use(bindGroup(kernel, address));
+		if (options.bind) {
+			const group = releases.use(bindGroup(kernel, address));
+			const { leftAlone } = group.plan.devices.find(({ name }) => name === address) ?? {};
+			if (leftAlone !== undefined && new PciSysfs(kernel).driver(address) !== group.plan.driver)
+				throw new VfioError(
+					"unassignable-device",
+					`Cannot assign ${address}: it stays with the host, being ${leftAlone}`,
+					{ device: address },
+				);
+		}
 		const device = releases.use(VfioDevice.open(kernel, address));
 		const config = new Uint8Array(device.region(VFIO_PCI_CONFIG_REGION_INDEX).size);
 		device.readBytes(VFIO_PCI_CONFIG_REGION_INDEX, 0, config);
@@ -129,6 +144,11 @@ function openAndPlan(kernel: Kernel, address: string, options: DevicePlanOptions
 	} finally {
 		releases[Symbol.dispose]();
 	}
+}
+
+function romOf(plan: FunctionPlan | undefined): DevicePlan["rom"] {
+	const rom = plan?.bars.find(({ index }) => index === ROM_BAR);
+	return rom ? { size: rom.size } : null;
 }
 
 /** The file is absent when there is no way to reset the function. */

@@ -1,9 +1,8 @@
-import { IoAddressSpace } from "../core/device/io-address-space.ts";
 import { VfioDevice } from "../core/device/device.ts";
+import { IoAddressSpace } from "../core/device/io-address-space.ts";
 import { formatPciAddress } from "../core/host/address.ts";
 import { type BoundGroup, bindGroup } from "../core/host/bind.ts";
 import { groupOf } from "../core/host/groups.ts";
-import { GuestMemoryMapper } from "../core/iommu/memory-map.ts";
 import type { Kernel } from "../core/kernel.ts";
 import { AssignedFunction } from "../core/pci/assigned-function.ts";
 import { type TracedCall, TracingKernel } from "../core/tracing-kernel.ts";
@@ -127,34 +126,24 @@ function assign(
 	report: Mutable<Pick<RunReport, "devices" | "mappings">>,
 	tell: (event: RunEvent) => void,
 ): void {
-	const addressSpace = new IoAddressSpace(kernel);
-	const mapped = new Set<unknown>();
+	const onReport = (message: string) => tell({ type: "report", message });
+	const addressSpace = new IoAddressSpace(kernel, {
+		memory: machine.memory,
+		onReport: ({ error }) => onReport(error.message),
+	});
 	for (const option of job.devices) {
-		const onReport = (message: string) => tell({ type: "report", message });
 		const device = VfioDevice.open(kernel, formatPciAddress(option.host), { addressSpace, onReport });
 		stack.push(() => device[Symbol.dispose]());
-		// Devices of one container share its mappings: the guest's memory is mapped once for each container.
-		if (!mapped.has(device.container)) {
-			mapped.add(device.container);
-			const mapper = GuestMemoryMapper.attach(device.container.iommu, machine.memory, {
-				device: device.name,
-				onReport: ({ error }) => onReport(error.message),
-			});
-			stack.push(() => mapper[Symbol.dispose]());
-			for (const { start, size } of device.container.iommu.mappings) {
-				report.mappings.push({ iova: start, size });
-				tell({ type: "mapped", iova: start, size });
-			}
-		}
 		const fn = AssignedFunction.attach(device, { onReport });
 		stack.push(() => fn[Symbol.dispose]());
 		const vectors: number[] = [];
 		let mode = "none";
 		fn.onEvent((event) => {
-			if (event.type === "interrupt") vectors[event.vector] = (vectors[event.vector] ?? 0) + 1;
-			if (event.type !== "interrupt-mode") return;
-			if (event.mode !== "none") mode = event.mode;
-			tell({ type: "interrupt-mode", address: device.name, mode: event.mode });
+			if (event.type === "interrupt") {
+				vectors[event.vector] = (vectors[event.vector] ?? 0) + 1;
+				mode = event.kind;
+			} else if (event.type === "interrupt-mode")
+				tell({ type: "interrupt-mode", address: device.name, mode: event.mode });
 		});
 		const { bus, address } = machine.topology.plug(fn, {
 			bus: option.bus,
@@ -179,6 +168,10 @@ function assign(
 		};
 		report.devices.push(assigned);
 		tell({ type: "assigned", device: assigned });
+	}
+	for (const { start, size } of addressSpace.containers.flatMap((container) => [...container.iommu.mappings])) {
+		report.mappings.push({ iova: start, size });
+		tell({ type: "mapped", iova: start, size });
 	}
 }
 

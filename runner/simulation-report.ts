@@ -13,7 +13,7 @@ export interface SimulationReport {
 
 /** Looks at the simulation when everything should have been given back. */
 export function simulationReport(linux: SimulatedLinux, devices: readonly DeviceReport[]): SimulationReport {
-	const { machine } = linux.host;
+	const { machine } = linux;
 	return {
 		faults: linux.faults,
 		dma: devices.map(({ address }) => {

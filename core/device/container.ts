@@ -8,8 +8,9 @@ import { explainContainerNode } from "../host/node-errors.ts";
 import { explainNotViable } from "../host/viability.ts";
 import { Type1 } from "../iommu/type1.ts";
 import type { Kernel } from "../kernel.ts";
+import { Releases } from "../release.ts";
 import { isErrno, retry } from "../retry.ts";
-import { EBUSY, EPERM } from "../uapi/errno.ts";
+import { EBUSY, ENODEV, EPERM } from "../uapi/errno.ts";
 import { O_CLOEXEC, O_RDWR } from "../uapi/fcntl.ts";
 import {
 	VFIO_API_VERSION,
@@ -139,16 +140,17 @@ export class Container implements Disposable {
 	 */
 	detach(group: Group): void {
 		if (!this.#groups.delete(group)) return;
-		try {
-			if (this.#groups.size === 0) this.#iommu?.[Symbol.dispose]();
-		} finally {
-			try {
-				this.#unset(group);
-			} finally {
-				if (this.#groups.size === 0) this.#iommu = this.#type = undefined;
-				this.#closeIfUnused();
-			}
-		}
+		const last = this.#groups.size === 0;
+		const releases = new Releases();
+		releases.defer(() => {
+			if (last) this.#iommu = this.#type = undefined;
+			this.#closeIfUnused();
+		});
+		// An unbind that waited for the device to be closed has taken the group apart by now, and the mappings with it.
+		if (isIn(group)) releases.defer(() => this.#unset(group));
+		else if (last) this.#iommu?.lost();
+		if (last && this.#iommu) releases.use(this.#iommu);
+		releases[Symbol.dispose]();
 	}
 
 	/** Gives back the reference of whoever opened it. */
@@ -170,16 +172,14 @@ export class Container implements Disposable {
 				device,
 				remedy: ["sudo modprobe vfio_iommu_type1"],
 			});
+		const options = { version: type === VFIO_TYPE1v2_IOMMU ? 2 : 1, unmapAll: this.#has(VFIO_UNMAP_ALL) } as const;
 		try {
 			retry(() => this.kernel.ioctl(this.fd, VFIO_SET_IOMMU, type));
 		} catch (cause) {
 			throw explainSetIommu(device, cause);
 		}
 		this.#type = type;
-		this.#iommu = new Type1(this.kernel, this.fd, {
-			version: type === VFIO_TYPE1v2_IOMMU ? 2 : 1,
-			unmapAll: this.#has(VFIO_UNMAP_ALL),
-		});
+		this.#iommu = new Type1(this.kernel, this.fd, options);
 	}
 
 	#unset(group: Group): void {
@@ -207,6 +207,15 @@ export class Container implements Disposable {
 		} catch (cause) {
 			throw new VfioError("kernel", `Cannot ${action} ${PATH}: ${(cause as Error).message}`, { cause });
 		}
+	}
+}
+
+/** Whether the group is in its container still; a kernel that fails to say is asked to take it out. */
+function isIn(group: Group): boolean {
+	try {
+		return group.status().containerSet;
+	} catch (error) {
+		return !isErrno(error, ENODEV);
 	}
 }
 

@@ -60,6 +60,8 @@ export class VfioDevice implements Disposable {
 	readonly name: string;
 	readonly fd: number;
 	readonly group: Group;
+	/** The container its group is in. */
+	readonly container: Container;
 	/** `VFIO_DEVICE_FLAGS_*` bits. */
 	readonly flags: number;
 	readonly regionCount: number;
@@ -67,7 +69,6 @@ export class VfioDevice implements Disposable {
 	/** Learns of each access that failed, with the device's name in the message. */
 	onReport: (message: string) => void;
 
-	readonly #container: Container;
 	readonly #releases: Releases;
 	readonly #regions: (Region | undefined)[] = [];
 	readonly #irqs: (Irq | undefined)[] = [];
@@ -79,7 +80,7 @@ export class VfioDevice implements Disposable {
 	private constructor(group: Group, container: Container, name: string, opened: Opened, options: OpenOptions) {
 		this.kernel = group.kernel;
 		this.group = group;
-		this.#container = container;
+		this.container = container;
 		this.name = name;
 		this.fd = opened.fd;
 		this.flags = opened.flags;
@@ -112,11 +113,6 @@ export class VfioDevice implements Disposable {
 		} finally {
 			releases[Symbol.dispose]();
 		}
-	}
-
-	/** The container its group is in. */
-	get container(): Container {
-		return this.#container;
 	}
 
 	/** `VFIO_DEVICE_RESET` works. */

@@ -34,6 +34,7 @@ export interface DeviceBinding {
 /** How a whole group comes to a driver. */
 export interface BindPlan {
 	readonly group: number;
+	/** Who gets the devices; "" for whichever the kernel finds. */
 	readonly driver: string;
 	/** In the order they are handled. */
 	readonly devices: readonly DeviceBinding[];
@@ -41,6 +42,8 @@ export interface BindPlan {
 
 const DEVICES = "/sys/bus/pci/devices";
 const DRIVERS = "/sys/bus/pci/drivers";
+/** Has the kernel look for a driver. */
+const PROBE = "/sys/bus/pci/drivers_probe";
 
 /** Host, ISA and other bridges; those of header type 1 and 2 are `bridge` already. */
 const PCI_BASE_CLASS_BRIDGE = 0x06;
@@ -85,6 +88,30 @@ export function planDevice(member: GroupMember, driver: string): DeviceBinding {
 		step(forget);
 	}
 	return { name, from, steps, leftAlone: undefined };
+}
+
+/**
+ * Plans to take every device of a group from its VFIO driver.
+ *
+ * @param driver who gets them; whichever driver the kernel finds for each when left out
+ */
+export function planUnbindGroup(group: number, members: readonly GroupMember[], driver?: string): BindPlan {
+	const devices = members.map(({ name, driver: from, override }): DeviceBinding => {
+		if (from === undefined || !isVfioDriver(from)) {
+			const owner = from === undefined ? "no driver has it" : `${from} has it`;
+			return { name, from, steps: [], leftAlone: owner };
+		}
+		const steps = [write(`${DRIVERS}/${from}/unbind`, name, ENODEV)];
+		if (override !== undefined) steps.push(write(`${DEVICES}/${name}/driver_override`, CLEAR));
+		steps.push(write(driver === undefined ? PROBE : `${DRIVERS}/${driver}/bind`, name));
+		return { name, from, steps: steps.map((step) => ({ ...step, undo: undefined })), leftAlone: undefined };
+	});
+	return { group, driver: driver ?? "", devices };
+}
+
+/** A VFIO driver: vfio-pci, or one of those made for a device, such as `mlx5_vfio_pci`. */
+export function isVfioDriver(driver: string): boolean {
+	return /vfio[-_](pci|platform|amba)$/.test(driver);
 }
 
 /** What gives the device back, in order. */

@@ -5,7 +5,7 @@
  */
 import { VfioError } from "../errors.ts";
 import type { Kernel } from "../kernel.ts";
-import { planDevice, shellCommand } from "./bind-plan.ts";
+import { isVfioDriver, planDevice, shellCommand } from "./bind-plan.ts";
 import { type GroupMember, groupMembers } from "./groups.ts";
 
 /**
@@ -13,7 +13,7 @@ import { type GroupMember, groupMembers } from "./groups.ts";
  * the VFIO drivers, the stub, and those of ports.
  */
 export function leavesDmaAlone(driver: string): boolean {
-	return /vfio[-_](pci|platform|amba)$/.test(driver) || ["pci-stub", "pcieport", "shpchp"].includes(driver);
+	return isVfioDriver(driver) || ["pci-stub", "pcieport", "shpchp"].includes(driver);
 }
 
 /** The members of a group whose driver keeps the group from being assigned. */

@@ -172,6 +172,11 @@ export class Type1 implements Disposable {
 		for (const entry of this.#mapped.overlapping(iova, size)) this.#mapped.delete(entry);
 	}
 
+	/** The kernel has forgotten all mappings: there is nothing left to unmap. */
+	lost(): void {
+		this.#mapped.clear();
+	}
+
 	/** Releases its users, unmaps everything, and ends. The container calls it before its last group leaves. */
 	[Symbol.dispose](): void {
 		if (!this.#open) return;

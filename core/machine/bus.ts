@@ -151,6 +151,18 @@ export abstract class PciBus {
 		return undefined;
 	}
 
+	/**
+	 * The guest has ended an interrupt of a device's pin: the functions that assert it hear of it, through bridges too. A
+	 * chipset calls it on the root bus for every device and pin that is routed to the line which has ended.
+	 */
+	endOfInterrupt(device: number, pin: number): void {
+		const first = device * FUNCTIONS_PER_SLOT;
+		for (let index = first; index < first + FUNCTIONS_PER_SLOT; index++) {
+			const slot = this.#slots[index];
+			if (slot?.asserts(pin)) slot.function.endOfInterrupt?.(pin);
+		}
+	}
+
 	/** Resets every function on the bus, and what is below its bridges. */
 	reset(): void {
 		for (const slot of this.#slots) slot?.function.reset();

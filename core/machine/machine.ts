@@ -116,6 +116,11 @@ export interface GuestPciFunction extends Disposable {
 	barWrite(bar: number, offset: number, width: AccessWidth, value: number): void;
 	/** A 64-bit access. @param offset bytes in the BAR */
 	barWrite64(bar: number, offset: number, value: bigint): void;
+	/**
+	 * The guest has ended an interrupt on a pin that the function asserts. A machine that cannot see that never calls it, and
+	 * a function that must know takes an access to a BAR for it.
+	 */
+	endOfInterrupt?(pin: number): void;
 	/** What may be mapped into a guest at this moment, in order of `start`. */
 	directAreas(bar: number): readonly DirectArea[];
 	/** The guest's bus was reset: back to power-on state. */

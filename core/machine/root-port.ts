@@ -41,6 +41,7 @@ import {
 	writeRegister,
 } from "./root-port-registers.ts";
 import { BusSlot } from "./slot.ts";
+import { SLOTS_PER_BUS } from "./slot-address.ts";
 
 const NOTHING: readonly never[] = [];
 
@@ -149,6 +150,14 @@ export class RootPort implements PciBridge {
 	barWrite(_bar: number, _offset: number, _width: AccessWidth, _value: number): void {}
 
 	barWrite64(_bar: number, _offset: number, _value: bigint): void {}
+
+	endOfInterrupt(pin: number): void {
+		for (let device = 0; device < SLOTS_PER_BUS; device++) {
+			for (let below = 1; below <= PIN_COUNT; below++) {
+				if (swizzle(below, device) === pin) this.#secondary?.endOfInterrupt(device, below);
+			}
+		}
+	}
 
 	directAreas(_bar: number): readonly DirectArea[] {
 		return NOTHING;

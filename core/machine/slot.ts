@@ -36,6 +36,11 @@ export class BusSlot implements PciSlot {
 		this.parent.setPin(this.address.device, pin, asserted);
 	}
 
+	/** Whether the function asserts a pin. */
+	asserts(pin: number): boolean {
+		return (this.#pins & (1 << (pin - 1))) !== 0;
+	}
+
 	message(address: bigint, data: number): void {
 		if (!this.#closed) this.parent.message(address, data);
 	}

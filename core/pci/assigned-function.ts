@@ -16,8 +16,9 @@ import { Bars } from "./bars.ts";
 import { ALL_ONES_64, allOnes } from "./bytes.ts";
 import { ConfigSpace } from "./config-space.ts";
 import { EFFECT_BARS, EFFECT_INTX, EFFECT_MSI, EFFECT_MSIX, EFFECT_POWER, EffectMap } from "./effects.ts";
-import { type FunctionEvent, FunctionEvents } from "./events.ts";
+import type { FunctionEvent } from "./events.ts";
 import { COMMAND_ALL, clearCommand, resetActions, resetTraits } from "./function-reset.ts";
+import { GuestLink } from "./guest-link.ts";
 import type { AssignableDevice } from "./hardware.ts";
 import { attempt, type InterruptHost } from "./interrupt-host.ts";
 import { type InterruptMode, Interrupts } from "./interrupts.ts";
@@ -27,7 +28,6 @@ import { Msix } from "./msix.ts";
 import { Notification } from "./notifications.ts";
 import type { FunctionLayout, FunctionPlan } from "./plan.ts";
 import { powerState } from "./power.ts";
-import { Reports } from "./reports.ts";
 import { performReset, type ResetReport, resetSteps } from "./reset.ts";
 import { Rom } from "./rom.ts";
 import { layoutFor, type Survey, surveyDevice } from "./survey.ts";
@@ -59,14 +59,11 @@ export class AssignedFunction implements GuestPciFunction {
 	readonly #bars: Bars;
 	readonly #rom: Rom;
 	readonly #placement: BarPlacement;
-	readonly #events = new FunctionEvents();
-	readonly #reports: Reports;
+	readonly #link: GuestLink;
 	/** Ends what may call back or be called: the first phase of taking the function away. */
 	readonly #activity: Releases;
 	/** Gives back what others may still hold a reference to: the second phase. */
 	readonly #holdings: Releases;
-	readonly #host: InterruptHost;
-	#slot: PciSlot | undefined;
 	#attached = true;
 	#requests = 0;
 	#lastReset: ResetReport | undefined;
@@ -75,10 +72,11 @@ export class AssignedFunction implements GuestPciFunction {
 		this.name = device.name;
 		this.#device = device;
 		this.#options = options;
-		if (options.onEvent) this.#events.subscribe(options.onEvent);
-		this.#reports = new Reports(device.name, device.kernel.clock, (message) => this.#tellReport(message));
+		const link = new GuestLink(device.name, device.kernel.clock, options.onReport);
+		this.#link = link;
+		if (options.onEvent) link.subscribe(options.onEvent);
 		const formerListener = device.onReport;
-		device.onReport = (message) => this.#reports.add(message);
+		device.onReport = link.report;
 		holdings.defer(() => {
 			device.onReport = formerListener;
 		});
@@ -86,41 +84,39 @@ export class AssignedFunction implements GuestPciFunction {
 		// Most devices are plugged below a port; plugging into another bus plans anew.
 		this.#layout = layoutFor(device, this.#survey, options, { bus: "downstream-port", multifunction: false });
 		const { capabilities, plan, registers, pin } = this.#layout;
-		for (const problem of plan.problems) this.#reports.add(problem);
+		for (const problem of plan.problems) link.report(problem);
 		this.#config = new ConfigSpace(registers.clone(), {
 			read: (offset, width) => device.readRegion(CONFIG, offset, width),
 			write: (offset, width, value) => device.writeRegion(CONFIG, offset, width, value),
 		});
 		this.#effects = new EffectMap(this.#config.size, capabilities);
-		this.#host = this.#makeHost();
+		const host = this.#interruptHost();
 		const { msi, msix } = capabilities;
 		this.#interrupts = new Interrupts(
 			{
-				intx: pin > 0 && options.intx === "auto" ? new Intx(device, this.#host, options.intxMmapTimeout) : undefined,
-				msi: msi && new Msi(device, msi, this.#config, this.#host),
-				msix: msix && new Msix(device, msix, this.#config, this.#host),
+				intx: pin > 0 && options.intx === "auto" ? new Intx(device, host, options.intxMmapTimeout) : undefined,
+				msi: msi && new Msi(device, msi, this.#config, host),
+				msix: msix && new Msix(device, msix, this.#config, host),
 			},
-			this.#host,
-			(mode) => this.#modeChanged(mode),
+			host,
+			(mode) => link.tell({ type: "interrupt-mode", mode }),
 		);
 		this.#bars = holdings.use(
 			new Bars(device, plan.bars, this.#interrupts.msix, options.pageSize, {
 				endOfInterrupt: () => this.#interrupts.intx?.endOfInterrupt(),
-				directAreasChanged: (bar) => this.#toSlot((slot) => slot.directAreasChanged?.(bar)),
-				report: this.#host.report,
+				directAreasChanged: (bar) => link.directAreasChanged(bar),
+				report: link.report,
 			}),
 		);
 		this.#bars.map();
-		this.#rom = new Rom(device, plan.bars.find((bar) => bar.index === ROM_BAR)?.size ?? 0, this.#host.report);
+		this.#rom = new Rom(device, plan.bars.find((bar) => bar.index === ROM_BAR)?.size ?? 0, link.report);
 		this.#placement = new BarPlacement(plan.bars, this.#config);
 		activity.defer(() => this.#interrupts.leave());
 		this.#interrupts.enableIntx();
-		activity.use(
-			new Notification(device, VFIO_PCI_ERR_IRQ_INDEX, () => this.#tell({ type: "device-error" }), this.#host.report),
-		);
-		activity.use(
-			new Notification(device, VFIO_PCI_REQ_IRQ_INDEX, (count) => this.#requested(count), this.#host.report),
-		);
+		const failed = () => link.tell({ type: "device-error" });
+		activity.use(new Notification(device, VFIO_PCI_ERR_IRQ_INDEX, failed, link.report));
+		const requested = (count: number) => this.#requested(count);
+		activity.use(new Notification(device, VFIO_PCI_REQ_IRQ_INDEX, requested, link.report));
 		this.#activity = activity.move();
 		this.#holdings = holdings.move();
 	}
@@ -164,7 +160,7 @@ export class AssignedFunction implements GuestPciFunction {
 
 	/** @returns dispose it to stop listening */
 	onEvent(listener: (event: FunctionEvent) => void): Disposable {
-		return this.#events.subscribe(listener);
+		return this.#link.subscribe(listener);
 	}
 
 	/** @param index 0 to 5, or 6 for the ROM */
@@ -174,10 +170,10 @@ export class AssignedFunction implements GuestPciFunction {
 
 	/** Puts the function into a slot, in power-on state. @throws VfioError `invalid-argument` when it has one already */
 	plug(slot: PciSlot): void {
-		if (this.#slot || !this.#attached)
+		if (this.#link.slot || !this.#attached)
 			throw new VfioError(
 				"invalid-argument",
-				`Cannot plug ${this.name} in: it ${this.#slot ? "is" : "was"} plugged in already`,
+				`Cannot plug ${this.name} in: it ${this.#link.slot ? "is" : "was"} plugged in already`,
 				{
 					device: this.name,
 				},
@@ -185,8 +181,8 @@ export class AssignedFunction implements GuestPciFunction {
 		this.#layout = layoutFor(this.#device, this.#survey, this.#options, slot);
 		this.#restart();
 		clearCommand(this.#device, COMMAND_ALL);
-		this.#slot = slot;
-		if (this.#interrupts.intx?.asserted) this.#setPin(true);
+		this.#link.slot = slot;
+		if (this.#interrupts.intx?.asserted) this.#link.setPin(this.#layout.pin, true);
 	}
 
 	/**
@@ -195,11 +191,11 @@ export class AssignedFunction implements GuestPciFunction {
 	 */
 	unplug(): void {
 		if (!this.#attached) return;
-		attempt(this.#host, () => this.#activity[Symbol.dispose]());
-		this.#toSlot((slot) => this.#placement.clear(slot));
+		attempt(this.#link, () => this.#activity[Symbol.dispose]());
+		this.#placement.clear(this.#link);
 		clearCommand(this.#device, PCI_COMMAND_MASTER);
 		this.#attached = false;
-		this.#slot = undefined;
+		this.#link.slot = undefined;
 	}
 
 	/** Second phase: unmaps the BARs. @throws what unmapping throws */
@@ -255,14 +251,14 @@ export class AssignedFunction implements GuestPciFunction {
 		this.#restart();
 		this.#placeBars();
 		const plan = resetSteps(resetTraits(this.#device, capabilities));
-		const actions = resetActions(this.#device, capabilities, this.#interrupts, this.#host.report);
+		const actions = resetActions(this.#device, capabilities, this.#interrupts, this.#link.report);
 		const report = performReset(plan, actions);
 		if (report.method === undefined) {
 			const reasons = report.tried.map(({ error }) => error).join("; ");
-			this.#reports.add(`Cannot reset ${this.name}: ${reasons}`);
+			this.#link.report(`Cannot reset ${this.name}: ${reasons}`);
 		}
 		this.#lastReset = report;
-		this.#tell({ type: "reset", report });
+		this.#link.tell({ type: "reset", report });
 		return report;
 	}
 
@@ -293,70 +289,26 @@ export class AssignedFunction implements GuestPciFunction {
 
 	#placeBars(): void {
 		const powered = powerState(this.#config.registers, this.#layout.capabilities.power) === 0;
-		this.#toSlot((slot) =>
-			this.#placement.update(
-				{
-					placeBar: (bar, address) => {
-						slot.placeBar(bar, address);
-						this.#tell({ type: "bar-placed", bar, address });
-					},
-				},
-				powered,
-			),
-		);
-	}
-
-	#modeChanged(mode: InterruptMode): void {
-		if (this.#events.wanted) this.#tell({ type: "interrupt-mode", mode });
+		this.#placement.update(this.#link, powered);
 	}
 
 	#requested(count: number): void {
 		this.#requests += count;
-		this.#tell({ type: "device-requested", count: this.#requests });
+		this.#link.tell({ type: "device-requested", count: this.#requests });
 	}
 
-	#setPin(asserted: boolean): void {
-		try {
-			this.#slot?.setPin(this.#layout.pin, asserted);
-		} catch (error) {
-			this.#host.report((error as Error).message);
-		}
-		if (asserted && this.#events.wanted) this.#tell({ type: "interrupt", kind: "intx", vector: 0 });
-	}
-
-	#makeHost(): InterruptHost {
+	#interruptHost(): InterruptHost {
+		const link = this.#link;
 		return {
-			message: (kind, vector, address, data) => {
-				try {
-					this.#slot?.message(address, data);
-				} catch (error) {
-					this.#host.report((error as Error).message);
-				}
-				if (this.#events.wanted) this.#tell({ type: "interrupt", kind, vector });
-			},
-			setPin: (asserted) => this.#setPin(asserted),
+			message: (kind, vector, address, data) => link.message(kind, vector, address, data),
+			setPin: (asserted) => link.setPin(this.#layout.pin, asserted),
 			setMapped: (on) => {
 				if (on === this.#bars.mapped) return;
 				this.#bars.setMapped(on);
-				if (this.#events.wanted) this.#tell({ type: "mapped", on });
+				link.tell({ type: "mapped", on });
 			},
 			pendingChanged: (any) => this.#bars.setPendingBits(any),
-			report: (message) => this.#reports.add(message),
+			report: link.report,
 		};
-	}
-
-	/** A machine that fails is reported too: its guest must not bring the process down. */
-	#toSlot(action: (slot: PciSlot) => void): void {
-		const slot = this.#slot;
-		if (slot) attempt(this.#host, () => action(slot));
-	}
-
-	#tell(event: FunctionEvent): void {
-		this.#events.tell(event);
-	}
-
-	#tellReport(message: string): void {
-		this.#options.onReport?.(message);
-		if (this.#events.wanted) this.#tell({ type: "report", message });
 	}
 }

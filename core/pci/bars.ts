@@ -116,8 +116,7 @@ export class Bars implements Disposable {
 	read(index: number, offset: number, width: AccessWidth): number {
 		const bar = this.#bars[index];
 		if (!bar?.accepts(offset, width)) return allOnes(width);
-		if (bar.inTable(offset, width))
-			return this.#msix?.table.read(offset - bar.tableStart, width) ?? allOnes(width);
+		if (bar.inTable(offset, width)) return this.#msix?.table.read(offset - bar.tableStart, width) ?? allOnes(width);
 		if (bar.inPba(offset, width)) return this.#readPending(bar, offset, width);
 		return this.#read(bar, offset, width);
 	}
@@ -126,7 +125,8 @@ export class Bars implements Disposable {
 	read64(index: number, offset: number): bigint {
 		const bar = this.#bars[index];
 		if (!bar?.accepts(offset, 8)) return ALL_ONES_64;
-		if (bar.inTable(offset, 8) || bar.inPba(offset, 8)) return join(this.read(index, offset, 4), this.read(index, offset + 4, 4));
+		if (bar.inTable(offset, 8) || bar.inPba(offset, 8))
+			return join(this.read(index, offset, 4), this.read(index, offset + 4, 4));
 		const area = this.#mappedOn ? bar.find(offset, 8) : undefined;
 		if (area) {
 			try {

@@ -19,8 +19,12 @@ export class GuestLink {
 	/** @param name the function's @param onReport learns of what went wrong */
 	constructor(name: string, clock: Clock, onReport: ((message: string) => void) | undefined) {
 		this.#reports = new Reports(name, clock, (message) => {
-			onReport?.(message);
-			if (this.#events.wanted) this.#events.tell({ type: "report", message });
+			try {
+				onReport?.(message);
+				if (this.#events.wanted) this.#events.tell({ type: "report", message });
+			} catch {
+				// Who fails at listening to reports cannot be told so in a report.
+			}
 		});
 	}
 

@@ -4,8 +4,8 @@
  * @module
  */
 export { type AddressSpace, PAGE_SIZE, type PinnedMemory, ProcessMemory } from "./address-space.ts";
-export { ALL_CAPABILITIES, type Capability } from "./capability.ts";
-export { PciDevice, type PciDriver, type PciIdentity, type ResetMethod } from "./driver.ts";
+export { ALL_CAPABILITIES, type Capability as ProcessCapability } from "./capability.ts";
+export { PciDevice, type PciDriver, type PciIdentity, type ResetMethod as DeviceResetMethod } from "./driver.ts";
 export { type EventConsumer, EventFd, EventFdFile } from "./eventfd.ts";
 export { type IoctlArgument, OpenFile } from "./file.ts";
 export type { AttributeOptions, DeviceOpen, FileContent } from "./file-content.ts";

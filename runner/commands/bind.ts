@@ -1,6 +1,7 @@
-import { bindGroup, planBind, unbindGroup } from "../../core/host/bind.ts";
+import { bindGroup, planBind } from "../../core/host/bind.ts";
 import { type SysfsWrite, shellCommand } from "../../core/host/bind-plan.ts";
 import { PciSysfs } from "../../core/host/sysfs.ts";
+import { unbindGroup } from "../../core/host/unbind.ts";
 import type { Command } from "../cli/command.ts";
 import type { ParsedArguments } from "../cli/options.ts";
 import type { Terminal } from "../cli/terminal.ts";

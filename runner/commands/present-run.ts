@@ -44,7 +44,7 @@ export class Presenter {
 				return;
 			case "interrupt-mode":
 				this.#say(
-					`  ${event.address}: the guest ${event.mode === "none" ? "switched interrupts off" : `uses ${INTERRUPT_NAMES[event.mode] ?? event.mode}`}`,
+					`  ${event.address}: interrupts are ${event.mode === "none" ? "off" : `by ${INTERRUPT_NAMES[event.mode] ?? event.mode}`}`,
 				);
 				return;
 			case "report":

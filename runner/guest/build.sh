@@ -13,3 +13,8 @@ sources="boot.S console.c edu.c interrupts.c main.c memory.c nvme.c options.c pc
 	-fno-tree-loop-distribute-patterns -fno-ident -ffile-prefix-map="$PWD"=. -frandom-seed=vfio-ts \
 	-static -no-pie -nostdlib -Wl,--build-id=none -Wl,-z,noexecstack -Wl,--gc-sections -Wl,-T,guest.ld -Wl,-s \
 	-o "$output" $sources
+
+# The bytes are the same only for the same compiler, so the test that compares them asks which it was.
+if [ "$output" = guest.elf ]; then
+	{ "$cc" --version | head -n 1; ld --version | head -n 1; } >compiler.txt
+fi

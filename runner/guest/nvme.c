@@ -7,6 +7,8 @@
 #define CAPABILITIES_LOW 0x00
 #define CAPABILITIES_HIGH 0x04
 #define VERSION 0x08
+#define INTERRUPT_MASK_SET 0x0c
+#define INTERRUPT_MASK_CLEAR 0x10
 #define CONFIGURATION 0x14
 #define CONFIGURATION_ENABLE 0x1
 #define CONFIGURATION_SHUTDOWN 0x4000
@@ -125,13 +127,18 @@ static void on_queue_interrupt(void *context) {
 	if (!reap(queue)) queue->spurious++;
 }
 
-// One interrupt for all queues.
+// One interrupt for all queues, masked in the controller while they are looked at (section 7.5.1.1; the mask registers are
+// not for MSI-X). The two writes also make every interrupt touch the device: a host that cannot see the end of interrupt at
+// the 8259s takes that for it, and would otherwise never lower the pin after an interrupt that found nothing.
 static void on_shared_interrupt(void *context) {
 	struct queue *queues = context;
-	bool any = false;
+	const struct controller *owner = queues[0].controller;
+	bool any = false, maskable = owner->interrupts.kind != INTERRUPT_MSIX;
 	queues[0].interrupts++;
+	if (maskable) write32(owner->registers + INTERRUPT_MASK_SET, 1);
 	for (u32 i = 0; i < QUEUES; i++) any |= reap(&queues[i]);
 	if (!any) queues[0].spurious++;
+	if (maskable) write32(owner->registers + INTERRUPT_MASK_CLEAR, 1);
 }
 
 // The next free entry of the submission ring, empty. Its index is the command's id.

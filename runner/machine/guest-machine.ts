@@ -169,6 +169,7 @@ export class GuestMachine implements AsyncDisposable {
 			jit: options.jit ?? false,
 			bus: machine.#bus(),
 			onSerial: (byte) => machine.#console.byte(byte),
+			onEndOfInterrupt: (line) => machine.#endOfInterrupt(line),
 			onHalt: () => machine.#halted(),
 			onError: (error) => machine.#failed(error),
 		});
@@ -229,6 +230,10 @@ export class GuestMachine implements AsyncDisposable {
 		await this.stop();
 		this.topology[Symbol.dispose]();
 		this.#ram[Symbol.dispose]();
+	}
+
+	#endOfInterrupt(line: number): void {
+		this.#router.eachAsserted(line, (device, pin) => this.topology.root.endOfInterrupt(device, pin));
 	}
 
 	#halted(): void {

@@ -52,6 +52,15 @@ export class Piix3Router {
 		}
 	}
 
+	/** Calls back for every asserted pin that is routed to a line. */
+	eachAsserted(line: number, callback: (device: number, pin: number) => void): void {
+		for (let device = 0; device < DEVICES; device++) {
+			for (let pin = 1; pin <= PIN_COUNT; pin++) {
+				if (this.#pins[device * PIN_COUNT + pin - 1] === 1 && this.lineOf(device, pin) === line) callback(device, pin);
+			}
+		}
+	}
+
 	/** The line a pin is routed to, or undefined. */
 	lineOf(device: number, pin: number): number | undefined {
 		const route = this.#routes[linkOf(device, pin)] ?? NOT_ROUTED;

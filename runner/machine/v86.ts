@@ -45,6 +45,8 @@ export interface ProcessorOptions {
 	readonly bus: ProcessorBus;
 	/** A byte written to the first serial port. */
 	onSerial(byte: number): void;
+	/** The guest ends an interrupt of a line of the 8259s (the local APIC's end of interrupt cannot be seen). */
+	onEndOfInterrupt(line: number): void;
 	/** The guest halted with interrupts off: it will never run again. */
 	onHalt(): void;
 	/** Something of ours threw while the guest was accessing it. The guest reads all ones. */
@@ -99,9 +101,16 @@ const APIC_IRR_WORD = 16;
 const APIC_TMR_WORD = 32;
 const APIC_WORDS = 46;
 const PIC_ENABLED = 0;
+const PIC_ISR = 2;
 const PIC_IRR = 3;
 const PIC_FIRST = 4;
 const PIC_LEVELS = 11;
+const PIC1_COMMAND = 0x20;
+const PIC2_COMMAND = 0xa0;
+/** OCW2: bits 4 and 3 are zero; an end of interrupt of the line in bits 2 to 0, or of the highest in service. */
+const OCW2_MASK = 0x18;
+const OCW2_END = 0x20;
+const OCW2_SPECIFIC = 0x40;
 /** The second 8259 sits on line 2 of the first. */
 const CASCADE = 1 << 2;
 const IRQ_LINES = 16;
@@ -214,6 +223,15 @@ export class Processor {
 		if (((second[PIC_IRR] ?? 0) & (second[PIC_ENABLED] ?? 0)) !== 0) return;
 		first[PIC_IRR] = (first[PIC_IRR] ?? 0) & ~CASCADE;
 		first[PIC_LEVELS] = (first[PIC_LEVELS] ?? 0) & ~CASCADE;
+	}
+
+	#endOfInterrupt(port: number, command: number): void {
+		if ((command & (OCW2_MASK | OCW2_END)) !== OCW2_END) return;
+		const { first, second } = this.#pics();
+		const inService = (port === PIC1_COMMAND ? first : second)[PIC_ISR] ?? 0;
+		if (inService === 0) return;
+		const line = command & OCW2_SPECIFIC ? command & 7 : 31 - Math.clz32(inService & -inService);
+		this.#options.onEndOfInterrupt(port === PIC1_COMMAND ? line : line + 8);
 	}
 
 	#pics(): { first: Uint8Array; second: Uint8Array } {
@@ -355,6 +373,8 @@ export class Processor {
 	#portWrite(width: AccessWidth, original: Import): Import {
 		return (port, value) => {
 			try {
+				// Before v86 hears of it, or a pin that goes down now would first be asked for again.
+				if (port === PIC1_COMMAND || port === PIC2_COMMAND) this.#endOfInterrupt(port, value);
 				if (!this.#options.bus.portWrite(port, width, unsigned(value, width))) original(port, value);
 			} catch (error) {
 				this.#options.onError(error);

@@ -1,7 +1,6 @@
 import { VfioDevice } from "../../core/device/device.ts";
 import { IoAddressSpace } from "../../core/device/io-address-space.ts";
 import { bindGroup } from "../../core/host/bind.ts";
-import { GuestMemoryMapper } from "../../core/iommu/memory-map.ts";
 import type { Kernel, Memory } from "../../core/kernel.ts";
 import type { GuestMemory, GuestMemoryListener, GuestMemoryRegion } from "../../core/machine/machine.ts";
 import { PciTopology } from "../../core/machine/topology.ts";
@@ -38,8 +37,8 @@ export function attach(kernel: Kernel, address: string, memorySize = 1 << 20): A
 	try {
 		releases.use(bindGroup(kernel, address));
 		const memory = releases.use(kernel.allocate(memorySize));
-		const device = releases.use(VfioDevice.open(kernel, address, { addressSpace: new IoAddressSpace(kernel) }));
-		releases.use(GuestMemoryMapper.attach(device.container.iommu, new FixedMemory(memory)));
+		const addressSpace = new IoAddressSpace(kernel, { memory: new FixedMemory(memory) });
+		const device = releases.use(VfioDevice.open(kernel, address, { addressSpace }));
 		const fn = releases.use(AssignedFunction.attach(device));
 		const messages: { address: bigint; data: number }[] = [];
 		const pins: boolean[] = [];

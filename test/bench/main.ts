@@ -3,8 +3,8 @@
  * is against the first line, so that runs on different machines can be compared.
  */
 import process from "node:process";
-import { AddressSpace } from "../../core/device/address-space.ts";
 import { VfioDevice } from "../../core/device/device.ts";
+import { IoAddressSpace } from "../../core/device/io-address-space.ts";
 import { bindGroup } from "../../core/host/bind.ts";
 import { Host, MemoryNamespace, patternContent, SimulatedLinux, VirtualClock } from "../../kernel-sim/mod.ts";
 import { table } from "../../runner/cli/text.ts";
@@ -93,7 +93,7 @@ function nvmeBench(): Measurement {
 	const disk = new MemoryNamespace(1 << 26, { content: patternContent });
 	const kernel = new SimulatedLinux({ host: Host.reference({ namespaces: [disk] }) }).process();
 	const group = bindGroup(kernel, NVME);
-	const device = VfioDevice.open(kernel, NVME, { addressSpace: new AddressSpace(kernel) });
+	const device = VfioDevice.open(kernel, NVME, { addressSpace: new IoAddressSpace(kernel) });
 	const reader = new NvmeReader(kernel, device);
 	const result = measure(
 		"NVMe, 4 KiB read by a user-space driver",

@@ -1,6 +1,7 @@
 import { beforeEach, describe, expect, it } from "vitest";
 import { bindGroup, planBind } from "../../../core/host/bind.ts";
 import { giveBackSteps, shellCommand } from "../../../core/host/bind-plan.ts";
+import { unbindGroup } from "../../../core/host/unbind.ts";
 import { EBUSY, EDEADLK, EINVAL, EIO } from "../../../core/uapi/errno.ts";
 import { vfioError } from "../support/error.ts";
 import { type FakeFunction, FakeHost } from "../support/fake-host.ts";
@@ -143,5 +144,40 @@ describe("BoundGroup", () => {
 		host.refuse.set("igb 0000:05:00.0", EBUSY);
 		const error = vfioError(() => group[Symbol.dispose]());
 		expect([error.code, error.device]).toEqual(["device-in-use", "0000:05:00.0"]);
+	});
+});
+
+describe("unbindGroup()", () => {
+	it("gives a group to the drivers that the kernel finds, and clears the overrides", () => {
+		const host = new FakeHost(CARD);
+		bindGroup(host.kernel, "05:00.0");
+		const probed: string[] = [];
+		host.kernel.files.set("/sys/bus/pci/drivers_probe", { write: (name) => probed.push(name) });
+		const plan = unbindGroup(host.kernel, "05:00.0");
+		expect(probed).toEqual(["0000:05:00.0", "0000:05:00.1", "0000:05:00.2", "0000:05:00.3"]);
+		expect(plan.devices[0]?.leftAlone).toBe("pcieport has it");
+		expect(CARD.map(({ name }) => host.overrideOf(name))).toEqual(["", "", "", "", ""]);
+		expect(CARD.slice(1).map(({ name }) => host.driverOf.get(name))).toEqual([
+			undefined,
+			undefined,
+			undefined,
+			undefined,
+		]);
+	});
+	it("gives a group to the driver that is named", () => {
+		const host = new FakeHost(CARD);
+		bindGroup(host.kernel, "05:00.0");
+		unbindGroup(host.kernel, "05:00.0", { driver: "igb" });
+		expect(CARD.slice(1).map(({ name }) => host.driverOf.get(name))).toEqual(["igb", "igb", "igb", "igb"]);
+	});
+	it("changes nothing when it only plans", () => {
+		const host = new FakeHost(CARD);
+		const plan = unbindGroup(host.kernel, "05:00.0", { dryRun: true });
+		expect(plan.devices.flatMap(({ steps }) => steps.map(shellCommand))).toEqual([
+			"echo 0000:05:00.3 | sudo tee /sys/bus/pci/drivers/vfio-pci/unbind",
+			'echo "" | sudo tee /sys/bus/pci/devices/0000:05:00.3/driver_override',
+			"echo 0000:05:00.3 | sudo tee /sys/bus/pci/drivers_probe",
+		]);
+		expect(host.kernel.log).toEqual([]);
 	});
 });

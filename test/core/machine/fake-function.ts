@@ -61,6 +61,10 @@ export class FakeFunction implements GuestPciFunction {
 		this.calls.push(`barWrite64 ${bar} ${offset.toString(16)} ${value.toString(16)}`);
 	}
 
+	endOfInterrupt(pin: number): void {
+		this.calls.push(`endOfInterrupt ${pin}`);
+	}
+
 	directAreas(): readonly DirectArea[] {
 		return [];
 	}

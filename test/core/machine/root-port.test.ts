@@ -148,6 +148,17 @@ describe("RootPort interrupts", () => {
 		expect(upstream.take()).toEqual([`pin 8 ${name} up`, `pin 8 ${name} down`]);
 	});
 
+	it("hears of the end of an interrupt while it asserts the pin", () => {
+		pci.root.endOfInterrupt(8, 2);
+		expect(fn.take()).toEqual([]);
+		fn.slot?.setPin(2, true);
+		pci.root.endOfInterrupt(8, 1);
+		pci.root.endOfInterrupt(7, 2);
+		expect(fn.take()).toEqual([]);
+		pci.root.endOfInterrupt(8, 2);
+		expect(fn.take()).toEqual(["endOfInterrupt 2"]);
+	});
+
 	it("forwards messages and changes of direct areas", () => {
 		fn.slot?.message(0xfee0_0000n, 0x42);
 		fn.slot?.directAreasChanged?.(0);

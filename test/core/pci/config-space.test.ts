@@ -104,7 +104,7 @@ describe("ConfigSpace", () => {
 	it("behaves like a bit-by-bit model under any traffic", () => {
 		const access = fc.record({
 			offset: fc.integer({ min: -8, max: 70 }),
-			width: fc.constantFrom(1, 2, 4, 3) as fc.Arbitrary<AccessWidth>,
+			width: fc.constantFrom<number>(1, 2, 4, 3),
 			value: fc.nat(0xffffffff),
 			write: fc.boolean(),
 		});
@@ -124,7 +124,7 @@ describe("ConfigSpace", () => {
 					const valid = width !== 3 && offset >= 0 && (offset % 4) + width <= 4 && offset < 64;
 					const safe = value & 0x7f7f7f7f;
 					if (write) {
-						config.write(offset, width, safe);
+						config.write(offset, width as AccessWidth, safe);
 						if (!valid) continue;
 						for (let i = 0; i < width; i++) {
 							const byte = (safe >>> (8 * i)) & 0xff;
@@ -140,7 +140,7 @@ describe("ConfigSpace", () => {
 							expected = expected * 256 + byte;
 						}
 						if (!valid) expected = width === 3 ? 0xffffffff : 2 ** (8 * width) - 1;
-						expect(config.read(offset, width)).toBe(expected);
+						expect(config.read(offset, width as AccessWidth)).toBe(expected);
 					}
 				}
 			}),

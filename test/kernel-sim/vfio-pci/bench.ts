@@ -2,8 +2,9 @@ import { KernelError } from "../../../core/errors.ts";
 import { errnoName } from "../../../core/uapi/errno.ts";
 import { MAP_SHARED, O_RDWR, PROT_READ, PROT_WRITE } from "../../../core/uapi/fcntl.ts";
 import * as uapi from "../../../core/uapi/vfio.ts";
-import type { FunctionDescription } from "../../../kernel-sim/hardware/description.ts";
+import { VirtualClock } from "../../../kernel-sim/clock.ts";
 import { rootPort } from "../../../kernel-sim/hardware/bridges.ts";
+import type { FunctionDescription } from "../../../kernel-sim/hardware/description.ts";
 import { programMachine } from "../../../kernel-sim/hardware/firmware.ts";
 import { PciFunction } from "../../../kernel-sim/hardware/function.ts";
 import type { DeviceModel } from "../../../kernel-sim/hardware/model.ts";
@@ -47,6 +48,9 @@ export function at(index: number, offset = 0): number {
 /** A device bound to vfio-pci, opened through its group in a container of type 1 version 2. */
 export class Bench {
 	readonly linux: SimulatedLinux;
+	readonly machine: Machine;
+	/** Time of this Linux. */
+	readonly clock = new VirtualClock();
 	readonly process: SimProcess;
 	readonly address: string;
 	readonly fn: PciFunction;
@@ -55,7 +59,8 @@ export class Bench {
 	fd = -1;
 
 	constructor(host: Host, address: string, version: "6.12" | "7.2" = "6.12", open = true) {
-		this.linux = new SimulatedLinux({ host, version });
+		this.machine = host.machine;
+		this.linux = new SimulatedLinux({ host, version, clock: this.clock });
 		this.process = this.linux.process();
 		this.address = address;
 		const fn = host.machine.function(address);
@@ -63,8 +68,7 @@ export class Bench {
 		this.fn = fn;
 		// All of the group, or it is not viable.
 		const group = host.machine.groupOf(fn) as number;
-		for (const member of host.machine.groups.get(group) ?? [])
-			if (!member.isBridge) this.bind(`${nameOf(member)}`);
+		for (const member of host.machine.groups.get(group) ?? []) if (!member.isBridge) this.bind(`${nameOf(member)}`);
 		if (open) this.open();
 	}
 

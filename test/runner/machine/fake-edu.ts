@@ -13,6 +13,8 @@ export interface FakeEduOptions {
 	readonly msi?: boolean;
 	/** Its pin goes down an event loop's turn after the guest has acknowledged. */
 	readonly latePin?: boolean;
+	/** Its pin goes down only when the machine says that the interrupt has ended. */
+	readonly pinUntilEnd?: boolean;
 	/** It never interrupts. */
 	readonly mute?: boolean;
 }
@@ -21,6 +23,8 @@ export interface FakeEduOptions {
 export class FakeEdu implements GuestPciFunction {
 	readonly name = "fake edu";
 	unplugged = false;
+	/** How often the machine said that an interrupt has ended. */
+	ends = 0;
 	/** Called when the guest acknowledges an interrupt, which it does with interrupts off. */
 	onAcknowledge: () => void = () => {};
 	resets = 0;
@@ -104,6 +108,11 @@ export class FakeEdu implements GuestPciFunction {
 
 	barWrite64(): void {}
 
+	endOfInterrupt(pin: number): void {
+		this.ends++;
+		if (this.#options.pinUntilEnd) this.#slot?.setPin(pin, this.#status !== 0);
+	}
+
 	directAreas(): readonly DirectArea[] {
 		return [];
 	}
@@ -160,6 +169,7 @@ export class FakeEdu implements GuestPciFunction {
 		const msi = this.#msi && (config.getUint16(MSI + 2, true) & 1) !== 0;
 		const disabled = (config.getUint16(4, true) & 0x400) !== 0;
 		const pin = () => this.#status !== 0 && !msi && !disabled;
+		if (this.#options.pinUntilEnd && !pin()) return;
 		if (this.#options.latePin) setImmediate(() => this.#slot?.setPin(1, pin()));
 		else this.#slot?.setPin(1, pin());
 		if (edge && msi) {

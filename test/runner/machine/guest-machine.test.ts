@@ -64,17 +64,20 @@ describe("GuestMachine", () => {
 		expect(Number(results.get("edu3.interrupts"))).toBeGreaterThanOrEqual(11);
 	});
 
-	it.each([true, false])("survives a request that is withdrawn before the processor takes it (jit: %s)", async (jit) => {
-		const { machine, edu } = await boot({ commandLine: "interrupt=intx", jit });
-		const [first, second] = [edu(), edu()];
-		machine.topology.plug(first, { address: parseSlotAddress("5") });
-		machine.topology.plug(second, { address: parseSlotAddress("6") });
-		second.onAcknowledge = () => {
-			first.pull(true);
-			first.pull(false);
-		};
-		expect(await machine.run()).toMatchObject({ kind: "pass" });
-	});
+	it.each([true, false])(
+		"survives a request that is withdrawn before the processor takes it (jit: %s)",
+		async (jit) => {
+			const { machine, edu } = await boot({ commandLine: "interrupt=intx", jit });
+			const [first, second] = [edu(), edu()];
+			machine.topology.plug(first, { address: parseSlotAddress("5") });
+			machine.topology.plug(second, { address: parseSlotAddress("6") });
+			second.onAcknowledge = () => {
+				first.pull(true);
+				first.pull(false);
+			};
+			expect(await machine.run()).toMatchObject({ kind: "pass" });
+		},
+	);
 
 	it("shows the guest the PC's own functions too", async () => {
 		const { machine, lines, edu } = await boot();
