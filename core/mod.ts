@@ -13,3 +13,4 @@ export * from "./machine/mod.ts";
 export * from "./pci/mod.ts";
 export { Releases } from "./release.ts";
 export { type TracedCall, type TraceOptions, TracingKernel } from "./tracing-kernel.ts";
+export * from "./uapi/mod.ts";

@@ -14,7 +14,7 @@ export {
 	shellCommand,
 } from "./bind-plan.ts";
 export { type GroupMember, groupMembers, groupOf } from "./groups.ts";
-export { nearestName } from "./nearest.ts";
+export { editDistance, nearestName } from "./nearest.ts";
 export { type PciIds, type PciResource, PciSysfs, readText } from "./sysfs.ts";
 export { planUnbind, type UnbindOptions, unbindGroup } from "./unbind.ts";
 export { inTheWay, leavesDmaAlone, requireViable } from "./viability.ts";

@@ -4,8 +4,8 @@
  * @module
  */
 
-/** How many characters must be changed, added or removed to make one text of the other. */
-function editDistance(a: string, b: string): number {
+/** How many characters must be changed, added or removed to make one text of the other (Levenshtein). */
+export function editDistance(a: string, b: string): number {
 	let row = Array.from({ length: b.length + 1 }, (_, column) => column);
 	for (let i = 1; i <= a.length; i++) {
 		const next = [i];

@@ -238,6 +238,11 @@ export class AssignedFunction implements GuestPciFunction {
 		if (this.#attached) this.#bars.write64(bar, offset, value);
 	}
 
+	/** The guest has ended the interrupt, as a machine with an interrupt controller sees it. */
+	endOfInterrupt(pin: number): void {
+		if (this.#attached && pin === this.#layout.pin) this.#interrupts.intx?.endOfInterrupt();
+	}
+
 	directAreas(bar: number): readonly DirectArea[] {
 		return this.#attached ? this.#bars.directAreas(bar) : [];
 	}

@@ -28,6 +28,7 @@
 #define PREFETCHABLE_WINDOW 0x24
 #define CAPABILITIES 0x34
 #define INTERRUPT 0x3c
+#define MOST_CAPABILITIES 48  // as many fill configuration space: more are a loop
 
 #define MSI_CONTROL_ENABLE (1u << 16)
 #define MSI_CONTROL_MULTIPLE (7u << 20)
@@ -129,14 +130,28 @@ static void route_line(struct pci_function *function) {
 	pci_write(function, INTERRUPT, (pci_read(function, INTERRUPT) & ~0xffu) | function->line);
 }
 
+// The capability a pointer leads to; what is not behind the header is the end of the list.
+static u8 capability_at(u32 pointer) {
+	u8 at = pointer & 0xfc;
+	return at >= 0x40 ? at : 0;
+}
+
+static u8 first_capability(const struct pci_function *function) {
+	bool any = pci_read(function, COMMAND_AND_STATUS) & STATUS_CAPABILITIES;
+	return any ? capability_at(pci_read(function, CAPABILITIES)) : 0;
+}
+
+static u8 next_capability(const struct pci_function *function, u8 at) {
+	return capability_at(pci_read(function, at) >> 8);
+}
+
 static void describe(const struct pci_function *function) {
 	print("  %02x:%02x.%u %04x:%04x class %06x", function->bus, function->device, function->number, function->vendor,
 		  function->id, function->class);
 	if (function->pin) print(" INT%c line %u", 'A' + function->pin - 1, function->line);
-	for (u8 at = pci_read(function, COMMAND_AND_STATUS) & STATUS_CAPABILITIES ? (u8)pci_read(function, CAPABILITIES) : 0,
-			left = 48;
-		 at >= 0x40 && left > 0; at = (u8)(pci_read(function, at) >> 8), left--) {
-		print(" [%02x]=%02x", at & ~3u, pci_read(function, at) & 0xff);
+	u32 left = MOST_CAPABILITIES;
+	for (u8 at = first_capability(function); at != 0 && left > 0; at = next_capability(function, at), left--) {
+		print(" [%02x]=%02x", at, pci_read(function, at) & 0xff);
 	}
 	print("\n");
 	for (u32 i = 0; i < PCI_BAR_COUNT; i++) {
@@ -212,13 +227,9 @@ void pci_scan(void) {
 }
 
 u8 pci_find_capability(const struct pci_function *function, u8 id) {
-	if (!(pci_read(function, COMMAND_AND_STATUS) & STATUS_CAPABILITIES)) return 0;
-	u8 at = (u8)pci_read(function, CAPABILITIES) & 0xfc;
-	// 48 capabilities fill configuration space: more are a loop.
-	for (u32 left = 48; at >= 0x40 && left > 0; left--) {
-		u32 header = pci_read(function, at);
-		if ((header & 0xff) == id) return at;
-		at = header >> 8 & 0xfc;
+	u32 left = MOST_CAPABILITIES;
+	for (u8 at = first_capability(function); at != 0 && left > 0; at = next_capability(function, at), left--) {
+		if ((pci_read(function, at) & 0xff) == id) return at;
 	}
 	return 0;
 }

@@ -4,11 +4,11 @@
  * @module
  */
 import type { AccessWidth, Kernel } from "../../core/kernel.ts";
-import { type GuestMemory, type GuestPciFunction, PciTopology, type RootBusUpstream } from "../../core/machine/mod.ts";
+import { type GuestMemory, PciTopology, type RootBusUpstream } from "../../core/machine/mod.ts";
 import { GuestConsole } from "./console.ts";
 import { GuestRam } from "./guest-ram.ts";
 import { Piix3Router } from "./piix3.ts";
-import { Processor } from "./v86.ts";
+import { Processor, type ProcessorBus } from "./v86.ts";
 
 /** Options of {@link GuestMachine.create}. */
 export interface GuestMachineOptions {
@@ -114,7 +114,6 @@ const LOWEST_LEGAL_VECTOR = 16;
 export class GuestMachine implements AsyncDisposable {
 	/** Where functions are plugged. */
 	readonly topology: PciTopology;
-	readonly #kernel: Kernel;
 	readonly #timeLimit: number;
 	readonly #router: Piix3Router;
 	readonly #console: GuestConsole;
@@ -135,7 +134,6 @@ export class GuestMachine implements AsyncDisposable {
 	#droppedMessages = 0;
 
 	private constructor(options: GuestMachineOptions) {
-		this.#kernel = options.kernel;
 		this.#timeLimit = options.timeLimit ?? DEFAULT_TIME_LIMIT;
 		this.#router = new Piix3Router((line, asserted) => this.#processor.setIrq(line, asserted));
 		this.topology = new PciTopology(this.#upstream());
@@ -181,11 +179,6 @@ export class GuestMachine implements AsyncDisposable {
 	/** The guest's RAM, for the IOMMU. */
 	get memory(): GuestMemory {
 		return this.#ram;
-	}
-
-	/** The kernel the machine was made with. */
-	get kernel(): Kernel {
-		return this.#kernel;
 	}
 
 	get statistics(): GuestStatistics {
@@ -263,7 +256,7 @@ export class GuestMachine implements AsyncDisposable {
 	}
 
 	/** Where the guest's accesses go. */
-	#bus() {
+	#bus(): ProcessorBus {
 		const { hostBridge, decoder } = this.topology;
 		return {
 			portRead: (port: number, width: AccessWidth): number | undefined => {
@@ -352,9 +345,6 @@ export class GuestMachine implements AsyncDisposable {
 		new DataView(ram.buffer, ram.byteOffset).setUint32(Number(address), data, true);
 	}
 }
-
-/** What can be plugged into a {@link GuestMachine}. */
-export type { GuestPciFunction };
 
 function checkMemorySize(size: number): void {
 	if (Number.isInteger(Math.log2(size)) && size >= 1 << 20 && size <= 2 ** 30) return;

@@ -2,6 +2,8 @@
  * The npm package `v86`: everything this project knows about its inside is in this file. v86 is a PC emulator whose
  * processor is WebAssembly; its typed option `wasm_fn` hands us the imports of that module, and those are wrapped.
  *
+ * A 16-bit read of memory arrives as two of 8 bits, a 64-bit one as two of 32: v86 has no other imports.
+ *
  * What is relied on, all checked at start-up, for v86 0.5.462:
  * - the imports `io_port_*` and `mmap_*` are every port access, and every memory access above RAM, of the guest;
  * - `run_hardware_timers` is called between stretches of guest code, never inside one;
@@ -126,8 +128,9 @@ export class Processor {
 	#ram = new Uint8Array(0);
 	#words = new Int32Array(0);
 	#apic = new Int32Array(0);
+	#picViews = { first: new Uint8Array(0), second: new Uint8Array(0) };
 	#inGuest = false;
-	#stopping = false;
+	#stopped: Promise<void> | undefined;
 	/** What each interrupt line should be, and what v86 was last told. */
 	readonly #wanted = new Uint8Array(IRQ_LINES);
 	readonly #told = new Uint8Array(IRQ_LINES);
@@ -159,12 +162,12 @@ export class Processor {
 	}
 
 	/** Stops the guest for good and releases v86's timers. */
-	async stop(): Promise<void> {
-		if (this.#stopping) return;
-		this.#stopping = true;
-		const stopped = this.#emulator.destroy();
-		this.#stopIdling();
-		await stopped;
+	stop(): Promise<void> {
+		if (this.#stopped === undefined) {
+			this.#stopped = this.#emulator.destroy();
+			this.#stopIdling();
+		}
+		return this.#stopped;
 	}
 
 	/** The level of one of the 16 lines of the 8259s and the I/O APIC. */
@@ -234,12 +237,16 @@ export class Processor {
 		this.#options.onEndOfInterrupt(port === PIC1_COMMAND ? line : line + 8);
 	}
 
+	/** The 8259s. Like every view of the WebAssembly memory, made anew only when that has grown. */
 	#pics(): { first: Uint8Array; second: Uint8Array } {
-		const { memory, get_pic_addr_master, get_pic_addr_slave } = this.#exports;
-		return {
-			first: new Uint8Array(memory.buffer, get_pic_addr_master(), PIC_LEVELS + 1),
-			second: new Uint8Array(memory.buffer, get_pic_addr_slave(), PIC_LEVELS + 1),
-		};
+		const { buffer } = this.#exports.memory;
+		if (this.#picViews.first.buffer !== buffer) {
+			this.#picViews = {
+				first: new Uint8Array(buffer, this.#exports.get_pic_addr_master(), PIC_LEVELS + 1),
+				second: new Uint8Array(buffer, this.#exports.get_pic_addr_slave(), PIC_LEVELS + 1),
+			};
+		}
+		return this.#picViews;
 	}
 
 	#cpuWords(): Int32Array {
@@ -349,7 +356,7 @@ export class Processor {
 				if (this.#unsettled) this.#tell();
 				const delay = timers(...values);
 				// A long sleep would keep the process alive after stop().
-				return this.#stopping ? 0 : delay;
+				return this.#stopped === undefined ? delay : 0;
 			},
 			cpu_event_halt: () => {
 				this.#options.onHalt();

@@ -4,7 +4,7 @@
  * @module
  */
 import { E2BIG, EFAULT, EINVAL, ENOTTY, EPERM } from "../../../core/uapi/errno.ts";
-import { MAP_PRIVATE, PROT_EXEC } from "../../../core/uapi/fcntl.ts";
+import { MAP_SHARED, PROT_EXEC } from "../../../core/uapi/fcntl.ts";
 import {
 	VFIO_DEVICE_BIND_IOMMUFD,
 	VFIO_DEVICE_FEATURE,
@@ -101,7 +101,7 @@ export class DeviceFile extends OpenFile {
 		const { bound } = this.opened;
 		// Anonymous files are noexec since 6.17, and that is checked before the driver is asked.
 		if ((protection & PROT_EXEC) !== 0 && bound.options.version !== "6.12") return -EPERM;
-		if ((flags & MAP_PRIVATE) !== 0) return -EINVAL;
+		if ((flags & MAP_SHARED) === 0) return -EINVAL;
 		const index = Math.floor(offset / REGION_STRIDE);
 		const start = offset % REGION_STRIDE;
 		if (index > VFIO_PCI_BAR5_REGION_INDEX || !this.opened.canMap(index)) return -EINVAL;

@@ -22,7 +22,9 @@ import type { EventFd } from "../eventfd.ts";
 import { allowIntx } from "./command.ts";
 import type { ConfigSpace } from "./config-space.ts";
 import { Intx } from "./intx.ts";
-import { type Messages, MsiMessages, MsixMessages } from "./messages.ts";
+import type { Messages } from "./messages.ts";
+import { MsiMessages } from "./msi-messages.ts";
+import { MsixMessages } from "./msix-messages.ts";
 
 /** The interrupts of an open device. */
 export class Interrupts {
@@ -102,12 +104,6 @@ export class Interrupts {
 	/** The virtual Interrupt Disable bit. */
 	get intxDisabled(): boolean {
 		return (this.#config.command & PCI_COMMAND_INTX_DISABLE) !== 0;
-	}
-
-	/** A reset has cleared the hardware's message registers. */
-	restore(): void {
-		if (this.msi.enabled) this.msi.restore();
-		if (this.msix.enabled) this.msix.restore();
 	}
 
 	/** The last user is gone: nothing signals any more. */

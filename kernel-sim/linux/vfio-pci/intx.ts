@@ -60,7 +60,6 @@ export class Intx implements EventConsumer {
 		this.#line = undefined;
 		this.setTrigger(undefined);
 		this.#masked = false;
-		if (this.#atDevice) allowIntx(this.#fn, true);
 	}
 
 	/** Signals without an interrupt. */

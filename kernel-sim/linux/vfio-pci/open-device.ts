@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { EAGAIN, EINVAL } from "../../../core/uapi/errno.ts";
+import { EAGAIN, EINVAL, EIO } from "../../../core/uapi/errno.ts";
 import { PCI_COMMAND_IO, PCI_COMMAND_MASTER, PCI_COMMAND_MEMORY } from "../../../core/uapi/pci_regs.ts";
 import type { PciFunction } from "../../hardware/function.ts";
 import type { EventFd } from "../eventfd.ts";
@@ -51,13 +51,16 @@ export class OpenDevice implements ConfigHost, RegionHost, Described, RequestHol
 		this.ioEventFds = new IoEventFds(this);
 	}
 
-	/** The first open. @returns -EAGAIN when the device could not be locked for its reset */
+	/** The first open. @returns -EIO when the device is gone, -EAGAIN when it could not be locked for its reset */
 	static open(bound: VfioPciDevice): OpenDevice | number {
 		const { fn } = bound;
+		if (!fn.present) return -EIO;
 		setPowerState(fn, 0);
 		changeCommand(fn, decoding(fn), PCI_COMMAND_MASTER);
 		const answer = tryResetFunction(bound.device, bound.machine);
-		return answer === -EAGAIN ? answer : new OpenDevice(bound, answer === 0);
+		if (answer === -EAGAIN) return answer;
+		bound.device.enableCount++;
+		return new OpenDevice(bound, answer === 0);
 	}
 
 	/** The last close. @returns whether a function reset has left the device clean */
@@ -70,6 +73,7 @@ export class OpenDevice implements ConfigHost, RegionHost, Described, RequestHol
 		this.request = undefined;
 		const clean = this.resettable && tryResetFunction(this.bound.device, this.bound.machine) === 0;
 		this.#saved.restore();
+		this.bound.device.enableCount--;
 		return clean;
 	}
 

@@ -21,10 +21,11 @@ import {
 	VFIO_PCI_REQ_IRQ_INDEX,
 	vfio_irq_set,
 } from "../../../core/uapi/vfio.ts";
-import { EventFd } from "../eventfd.ts";
+import type { EventFd } from "../eventfd.ts";
 import type { IoctlArgument } from "../file.ts";
 import type { SimProcess } from "../process.ts";
 import type { Interrupts } from "./interrupts.ts";
+import { eventAt, fdAt, type IrqRequest, isSet } from "./irq-request.ts";
 import type { Messages } from "./messages.ts";
 
 /** Where the eventfds that outlive the device's close are: REQ belongs to the device, not to its interrupts. */
@@ -32,18 +33,6 @@ export interface RequestHolder {
 	readonly interrupts: Interrupts;
 	/** The eventfd that says the kernel wants the device back. */
 	request: EventFd | undefined;
-}
-
-/** One validated request. */
-interface IrqRequest {
-	readonly index: number;
-	readonly start: number;
-	readonly count: number;
-	/** One of `VFIO_IRQ_SET_DATA_*`. */
-	readonly data: number;
-	/** The data behind the header. */
-	readonly bytes: Uint8Array;
-	readonly process: SimProcess;
 }
 
 const KNOWN_FLAGS = VFIO_IRQ_SET_DATA_TYPE_MASK | VFIO_IRQ_SET_ACTION_TYPE_MASK;
@@ -123,15 +112,11 @@ function unmaskIntx({ intx }: Interrupts, request: IrqRequest): number {
 		if (isSet(request, 0)) intx.unmask();
 		return 0;
 	}
-	const fd = fdAt(request, 0);
-	if (fd < 0) {
-		intx.removeUnmask();
-		return 0;
-	}
-	if (intx.hasUnmask) return -EBUSY;
-	const event = EventFd.fromFd(request.process, fd);
+	if (intx.hasUnmask && fdAt(request, 0) >= 0) return -EBUSY;
+	const event = eventAt(request, 0);
 	if (typeof event === "number") return event;
-	intx.setUnmask(event);
+	if (event) intx.setUnmask(event);
+	else intx.removeUnmask();
 	return 0;
 }
 
@@ -225,21 +210,4 @@ function triggerSingle(
 	current?.unreference();
 	replace(event);
 	return 0;
-}
-
-/** Without data every interrupt is meant, with booleans those that are not zero. */
-function isSet(request: IrqRequest, index: number): boolean {
-	return request.data === VFIO_IRQ_SET_DATA_NONE || request.bytes[index] !== 0;
-}
-
-function fdAt(request: IrqRequest, index: number): number {
-	const { bytes } = request;
-	const at = 4 * index;
-	return (bytes[at] ?? 0) | ((bytes[at + 1] ?? 0) << 8) | ((bytes[at + 2] ?? 0) << 16) | ((bytes[at + 3] ?? 0) << 24);
-}
-
-/** The eventfd that is asked for; undefined for a negative descriptor; or a negative errno. */
-function eventAt(request: IrqRequest, index: number): EventFd | undefined | number {
-	const fd = fdAt(request, index);
-	return fd < 0 ? undefined : EventFd.fromFd(request.process, fd);
 }

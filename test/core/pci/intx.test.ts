@@ -48,6 +48,20 @@ describe("INTx", () => {
 		expect(device.take("unmask")).toEqual([]);
 	});
 
+	it("takes the machine's word for the end of the interrupt, without an access", () => {
+		const { device, fn, slot } = assign();
+		device.setLine(true);
+		device.fake.settle();
+		device.setLine(false);
+		fn.endOfInterrupt(2);
+		expect(slot.pins[1]).toBe(true);
+		fn.endOfInterrupt(1);
+		expect(slot.pins[1]).toBe(false);
+		expect(device.take("unmask").length).toBe(1);
+		fn.endOfInterrupt(1);
+		expect(device.take("unmask")).toEqual([]);
+	});
+
 	it("is raised again at once when the line is still asserted", () => {
 		const { device, fn, slot } = assign();
 		device.setLine(true);

@@ -94,7 +94,7 @@ export class FakeVfio {
 	#scripted(request: number, argument: Uint8Array | number): number | undefined {
 		this.requests.push(request);
 		const answer = this.answers.get(request);
-		if (typeof answer === "number") this.kernel.fail(answer, `0x${request.toString(16)}`, "fake");
+		if (typeof answer === "number") return this.kernel.fail(answer, `0x${request.toString(16)}`, "fake");
 		return answer?.(argument);
 	}
 

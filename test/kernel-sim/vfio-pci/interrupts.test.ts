@@ -3,6 +3,7 @@ import * as uapi from "../../../core/uapi/vfio.ts";
 import type { FunctionDescription } from "../../../kernel-sim/hardware/description.ts";
 import type { DeviceModel } from "../../../kernel-sim/hardware/model.ts";
 import { Edu } from "../../../kernel-sim/hardware/models/edu.ts";
+import type { VfioPciDevice } from "../../../kernel-sim/linux/vfio-pci/device.ts";
 import { Bench, hostWith } from "./bench.ts";
 import { E1000E, WIDE } from "./descriptions.ts";
 
@@ -413,6 +414,15 @@ describe("ERR and REQ", () => {
 		}
 	});
 
+	it("ERR fires when an error of the device is detected", () => {
+		const bench = open(E1000E);
+		const fd = bench.eventfd();
+		bench.setIrqs(ERR, EVENTFD | TRIGGER, 0, 1, [fd]);
+		const bound = bench.linux.pci.devices.get(ADDRESS)?.driverData as VfioPciDevice;
+		bound.errorDetected();
+		expect(bench.count(fd)).toBe(1);
+	});
+
 	it("case 170: REQ fires when the driver is unbound, and every ten seconds until the close", async () => {
 		const bench = open(E1000E);
 		const fd = bench.eventfd();
@@ -445,6 +455,19 @@ describe("close and reset", () => {
 		expect([bench.fn.msix?.enabled, bench.fn.busMasterEnabled]).toEqual([false, false]);
 		bench.process.close(fd);
 		expect(bench.linux.leaks().eventfds).toBe(0);
+	});
+
+	it("a device that is pulled out while it is open can be read, closed and forgotten", () => {
+		const bench = edu();
+		const fd = bench.eventfd();
+		bench.setIrqs(REQ, EVENTFD | TRIGGER, 0, 1, [fd]);
+		bench.setIrqs(MSI, EVENTFD | TRIGGER, 0, 1, [fd]);
+		bench.machine.unplug(ADDRESS);
+		expect(bench.count(fd)).toBe(1);
+		expect([bench.pread(0, 0, 4), bench.pread(7, 4, 2)]).toEqual(["ffffffff", "EIO"]);
+		bench.process.exit();
+		expect(bench.machine.interrupts.allocated).toBe(0);
+		expect(Object.values(bench.linux.leaks()).every((count) => count === 0)).toBe(true);
 	});
 
 	it.each([

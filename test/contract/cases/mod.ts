@@ -1,0 +1,6 @@
+import type { Case } from "../case.ts";
+import { containerCases } from "./container.ts";
+import { groupCases } from "./group.ts";
+
+/** Every case, section by section. */
+export const CASES: readonly Case[] = [...containerCases, ...groupCases];
