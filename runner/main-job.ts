@@ -147,7 +147,7 @@ function assign(
 		});
 		const { bus, address } = machine.topology.plug(fn, {
 			bus: option.bus,
-			address: option.addr && { device: option.addr.slot, function: option.addr.function },
+			address: option.addr,
 			multifunction: option.multifunction,
 		});
 		stack.push(() => machine.topology.unplug(fn));

@@ -13,7 +13,7 @@ const ALL_ONES_64 = 0xffff_ffff_ffff_ffffn;
 
 /**
  * Reads and writes regions through pread(2) and pwrite(2), one system call of exactly the register's width each.
- * A failed read is all ones, as on a bus where nobody answers, and a failed access is reported (assignment.md R-03).
+ * A failed read is all ones, as on a bus where nobody answers, and a failed access is reported.
  */
 export class RegionAccess {
 	readonly #kernel: Kernel;

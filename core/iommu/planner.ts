@@ -65,7 +65,7 @@ export interface MappingPlan {
 }
 
 /**
- * Plans the DMA mappings of guest memory (assignment.md 3.7). Neighbours are merged where they are removed together, their
+ * Plans the DMA mappings of guest memory. Neighbours are merged where they are removed together, their
  * start is rounded up and their end down to the IOMMU's pages, and what the IOMMU cannot do is found before it is asked.
  *
  * @param regions in any order

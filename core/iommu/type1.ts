@@ -102,7 +102,7 @@ export class Type1 implements Disposable {
 	}
 
 	/**
-	 * `VFIO_IOMMU_MAP_DMA`. A mapping that covers earlier ones replaces them (assignment.md, Z-9).
+	 * `VFIO_IOMMU_MAP_DMA`. A mapping that covers earlier ones replaces them.
 	 *
 	 * @param iova where devices reach it, page aligned
 	 * @param vaddr address in this process, page aligned

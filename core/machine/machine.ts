@@ -58,7 +58,7 @@ export interface InterruptSink {
 
 /** Where a function sits. A machine makes one for each function it takes. */
 export interface PciSlot extends InterruptSink {
-	/** What the function is below. It decides the type its PCI Express capability shows (assignment.md 3.3). */
+	/** What the function is below. It decides the type its PCI Express capability shows. */
 	readonly bus: "conventional" | "root-complex" | "downstream-port";
 	/** The slot holds several functions: bit 7 of the header type is set. */
 	readonly multifunction: boolean;

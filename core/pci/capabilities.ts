@@ -1,6 +1,6 @@
 /**
  * The standard capability list a guest sees: the device's own, in its order and at its offsets, less what a guest cannot
- * have (assignment.md 3.2, K-01 to K-04).
+ * have.
  *
  * @module
  */

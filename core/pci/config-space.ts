@@ -1,6 +1,6 @@
 /**
  * The configuration space a guest sees: the device's own registers, with bits of a private copy in their place wherever
- * the guest must not see the host's (assignment.md 3.1).
+ * the guest must not see the host's.
  *
  * @module
  */

@@ -16,7 +16,7 @@ export type FunctionEvent =
 	| { readonly type: "mapped"; readonly on: boolean }
 	/** A BAR decodes at another place, or nowhere. */
 	| { readonly type: "bar-placed"; readonly bar: number; readonly address: bigint | undefined }
-	/** The host wants the device back, and asked `count` times so far: unplug it (assignment.md 3.12). */
+	/** The host wants the device back, and asked `count` times so far: unplug it. */
 	| { readonly type: "device-requested"; readonly count: number }
 	/** The device reported an error that the host cannot correct (AER): stop using it. */
 	| { readonly type: "device-error" }

@@ -1,6 +1,6 @@
 /**
  * The PCI Express capability in another place than the device's own: the type a function shows must fit the bus it is on
- * in the virtual machine (assignment.md 3.3; PCI Express Base, 7.5.3).
+ * in the virtual machine (PCI Express Base, 7.5.3).
  *
  * @module
  */

@@ -1,5 +1,5 @@
 /**
- * The extended capability list a guest sees (assignment.md 3.2; PCI Express Base, 7.6.3).
+ * The extended capability list a guest sees (PCI Express Base, 7.6.3).
  *
  * @module
  */

@@ -1,7 +1,6 @@
 /**
  * INTx: a level that the kernel masks each time it reports it. The guest's end of interrupt is not visible, so the next
- * access to any BAR is taken for it; to see that access, BARs must not be mapped into the guest meanwhile
- * (assignment.md 3.5, I-01 to I-08).
+ * access to any BAR is taken for it; to see that access, BARs must not be mapped into the guest meanwhile.
  *
  * @module
  */

@@ -1,5 +1,5 @@
 /**
- * MSI: one capability's worth of messages, all or nothing (assignment.md M-06, M-07, M-10; PCI Local Bus 3.0, 6.8.1).
+ * MSI: one capability's worth of messages, all or nothing (PCI Local Bus 3.0, 6.8.1).
  *
  * @module
  */
@@ -53,7 +53,7 @@ export class Msi {
 
 	/**
 	 * The guest has switched MSI on. When the host has fewer vectors than the guest allocated, it gets those; what the
-	 * guest wrote into the queue size stays as it is (assignment.md Z-7).
+	 * guest wrote into the queue size stays as it is.
 	 */
 	enable(): void {
 		this.update();

@@ -1,6 +1,6 @@
 /**
  * Which parts of a BAR may be mapped into a guest: all that can be mapped, less the pages of the MSI-X table, which a
- * guest must not write behind the emulation's back (assignment.md 3.4).
+ * guest must not write behind the emulation's back.
  *
  * @module
  */

@@ -1,5 +1,5 @@
 /**
- * MSI-X: the guest's table above, the kernel's eventfds below (assignment.md 3.6, M-01 to M-13).
+ * MSI-X: the guest's table above, the kernel's eventfds below.
  *
  * A vector gets its eventfd when the guest first unmasks it and keeps it until MSI-X is switched off. Masking changes
  * nothing in the kernel, whose interface has no mask for messages: what arrives while masked becomes a pending bit.

@@ -1,5 +1,5 @@
 /**
- * Resetting an assigned function: which steps, in which order, as data; then doing them (assignment.md 3.9).
+ * Resetting an assigned function: which steps, in which order, as data; then doing them.
  *
  * @module
  */

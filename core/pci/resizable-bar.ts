@@ -1,6 +1,6 @@
 /**
  * Resizable BARs, fixed at the size the host chose: a guest that resized one would change the region under our mapping
- * (assignment.md 3.2.1; PCI Express Base, 7.8.6).
+ * (PCI Express Base, 7.8.6).
  *
  * @module
  */

@@ -1,6 +1,6 @@
 /**
  * The expansion ROM: read from the device when the guest first looks, and from then on from memory
- * (assignment.md O-01; PCI Firmware 3.0, 5.1).
+ * (PCI Firmware 3.0, 5.1).
  *
  * @module
  */

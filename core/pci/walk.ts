@@ -1,6 +1,6 @@
 /**
  * Bounded walks over capability lists. A list may come from a hostile device or from a kernel with a bug, so each walk
- * ends by itself and says what stopped it (assignment.md 3.2; PCI Local Bus 3.0, 6.7; PCI Express Base, 7.6.3).
+ * ends by itself and says what stopped it (PCI Local Bus 3.0, 6.7; PCI Express Base, 7.6.3).
  *
  * @module
  */

@@ -1,4 +1,5 @@
 import { type PciAddress, parsePciAddress } from "../../core/host/address.ts";
+import { parseSlotAddress, type SlotAddress } from "../../core/machine/slot-address.ts";
 import { nearest } from "./nearest.ts";
 import { UsageError } from "./usage-error.ts";
 
@@ -11,7 +12,7 @@ export interface DeviceOption {
 	/** The guest's bus: `pcie.0`, or the id of a root port. */
 	readonly bus: string | undefined;
 	/** Where on that bus: slot and function. */
-	readonly addr: { readonly slot: number; readonly function: number } | undefined;
+	readonly addr: SlotAddress | undefined;
 	readonly multifunction: boolean;
 }
 
@@ -25,7 +26,7 @@ const KEYS = ["host", "id", "bus", "addr", "multifunction"];
  * parseDeviceOption("vfio-pci,host=05:00.0,id=disk,bus=pcie.0,addr=0x3.0x0");
  * ```
  * @throws UsageError naming the part that is wrong
- * @throws VfioError malformed-address
+ * @throws VfioError `malformed-address`, `invalid-argument`
  */
 export function parseDeviceOption(text: string): DeviceOption {
 	const [driver, ...parts] = text.split(",");
@@ -55,21 +56,9 @@ export function parseDeviceOption(text: string): DeviceOption {
 		host: parsePciAddress(host),
 		id: properties.get("id"),
 		bus: properties.get("bus"),
-		addr: addr === undefined ? undefined : parseSlot(addr),
+		addr: addr === undefined ? undefined : parseSlotAddress(addr),
 		multifunction: parseSwitch(properties.get("multifunction") ?? "off"),
 	};
-}
-
-function parseSlot(text: string): { slot: number; function: number } {
-	const parts = text.split(".");
-	if (parts.length > 2) throw new UsageError(`Property addr takes SLOT[.FUNCTION], not "${text}"`);
-	return { slot: parseNumber("slot", parts[0] ?? "", 31), function: parseNumber("function", parts[1] ?? "0", 7) };
-}
-
-function parseNumber(what: string, text: string, last: number): number {
-	const value = /^(0x[0-9a-f]+|\d+)$/i.test(text) ? Number(text) : Number.NaN;
-	if (!(value <= last)) throw new UsageError(`Property addr has no ${what} "${text}": a ${what} is 0 to ${last}`);
-	return value;
 }
 
 function parseSwitch(text: string): boolean {

@@ -11,7 +11,10 @@ chai.use(JestAsymmetricMatchers);
 export const expect: any = (value: unknown, message?: string) => chai.expect(value, message);
 Object.assign(expect, chai.expect);
 (globalThis as any)[GLOBAL_EXPECT] = expect;
-setState({ assertionCalls: 0, isExpectingAssertions: false, expectedAssertionsNumber: null, environment: "deno" }, expect);
+setState(
+	{ assertionCalls: 0, isExpectingAssertions: false, expectedAssertionsNumber: null, environment: "deno" },
+	expect,
+);
 chai.util.addMethod(chai.expect, "extend", () => {});
 
 type Hook = () => unknown;
@@ -52,7 +55,9 @@ function title(text: string, row: readonly unknown[]): string {
 			return typeof value === "object" ? JSON.stringify(value) : String(value);
 		})
 		.replace(/\$(\w+)/g, (all, key) =>
-			typeof first === "object" && first !== null && key in first ? String((first as Record<string, unknown>)[key]) : all,
+			typeof first === "object" && first !== null && key in first
+				? String((first as Record<string, unknown>)[key])
+				: all,
 		);
 }
 

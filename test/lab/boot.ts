@@ -4,6 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { writeInitramfs } from "./initramfs.ts";
 import { labKernel } from "./kernels.ts";
+import { writeLabDisk } from "./lab-disk.ts";
 import { LabError } from "./packages.ts";
 import { type LabSystem, labSystem } from "./system.ts";
 import { deviceArguments } from "./topology.ts";
@@ -44,6 +45,8 @@ export async function bootLab(run: LabRun): Promise<LabResult> {
 		const initramfs = join(job, "initramfs");
 		writeInitramfs(initramfs, kernel, join(system.folder, "bin/busybox"));
 		writeFileSync(join(job, "job.sh"), jobScript(run.script, system));
+		const disk = join(job, "disk.raw");
+		writeLabDisk(disk);
 		await emulate(run, system, [
 			...[
 				"-nodefaults",
@@ -63,7 +66,7 @@ export async function bootLab(run: LabRun): Promise<LabResult> {
 			...["-device", "virtio-9p-pci,fsdev=job,mount_tag=job,addr=0x3"],
 			...["-fsdev", "local,id=root,path=/,security_model=none,readonly=on,multidevs=remap"],
 			...["-device", "virtio-9p-pci,fsdev=root,mount_tag=root,addr=0x4"],
-			...deviceArguments(),
+			...deviceArguments(disk),
 			...(run.qemu ?? []),
 		]);
 		const code = read(join(job, "exit-code"));

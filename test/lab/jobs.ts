@@ -12,6 +12,9 @@ const MODULES = "modprobe vfio-pci && modprobe vfio_iommu_type1 || exit 1";
 
 const quoted = (word: string) => `'${word.replaceAll("'", "'\\''")}'`;
 
+const job = (name: string, words: readonly string[]) =>
+	`node_modules/.bin/tsx test/lab/jobs/${name}.ts ${words.map(quoted).join(" ")}`;
+
 /** The jobs, by name. */
 export const JOBS: Readonly<Record<string, LabJob>> = {
 	shell: {
@@ -22,6 +25,7 @@ export const JOBS: Readonly<Record<string, LabJob>> = {
 	run: {
 		summary: "the main job on real VFIO: the embedded guest drives QEMU's devices through /dev/vfio",
 		limit: 300,
-		script: (words) => `${MODULES}\nnode_modules/.bin/tsx test/lab/jobs/run.ts ${words.map(quoted).join(" ")}`,
+		// The devices start with the driver that Linux has for them, which they must have again in the end.
+		script: (words) => `${MODULES}\nmodprobe nvme\n${job("run", words)}`,
 	},
 };

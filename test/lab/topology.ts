@@ -2,8 +2,10 @@
  * The emulated devices of the lab's host, as QEMU arguments: an endpoint of each kind below a root port of its own, a
  * PCIe-to-PCI bridge with two functions behind it (one shared IOMMU group), and functions on the root complex itself, two
  * of them in one slot without ACS (another shared group).
+ *
+ * @param disk a file with the content of the second NVMe drive; the first one reads zeroes and forgets what is written
  */
-export function deviceArguments(): string[] {
+export function deviceArguments(disk: string): string[] {
 	const args: string[] = [];
 	let ports = 0;
 	const below = (device: string) => {
@@ -18,7 +20,9 @@ export function deviceArguments(): string[] {
 		args.push("-device", [driver, `bus=${id}`, ...rest].join(","));
 		ports++;
 	};
-	for (const drive of ["nv0", "nv1"]) args.push("-drive", `if=none,id=${drive},driver=null-co,size=64M,read-zeroes=on`);
+	args.push("-drive", "if=none,id=nv0,driver=null-co,size=64M,read-zeroes=on");
+	// cache=unsafe: a flush of the guest need not reach this machine's disk, as the file goes with the run.
+	args.push("-drive", `if=none,id=nv1,format=raw,cache=unsafe,file=${disk}`);
 	args.push("-object", "memory-backend-ram,id=ivm,size=1M,share=on");
 	for (const hub of ["h0", "h1", "h2", "h3"]) args.push("-netdev", `hubport,id=${hub},hubid=0`);
 	below("edu");

@@ -4,7 +4,6 @@
  * @module
  */
 import {
-	PCI_CAP_EXP_SIZEOF,
 	PCI_CAP_ID_AF,
 	PCI_CAP_ID_AGP,
 	PCI_CAP_ID_EXP,
@@ -90,7 +89,7 @@ export function capabilityLength(config: Uint8Array, id: number, offset: number)
 function expressLength(flags: number): number {
 	const integrated = (flags & PCI_EXP_FLAGS_TYPE) >>> 4 === PCI_EXP_TYPE_RC_END;
 	if ((flags & PCI_EXP_FLAGS_VERS) === 1) return integrated ? 12 : 20;
-	return integrated ? 0x2c : PCI_CAP_EXP_SIZEOF - 8;
+	return integrated ? 0x2c : 0x34;
 }
 
 const FIXED_EXTENDED: ReadonlyMap<number, number> = new Map([

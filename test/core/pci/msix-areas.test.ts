@@ -6,7 +6,6 @@ import { mappableAreas, without } from "../../../core/pci/msix-areas.ts";
 const K = 1024;
 
 describe("mappableAreas()", () => {
-	// assignment.md 3.4
 	it.each([
 		[
 			"64K, table at 0x5200, 129 vectors",

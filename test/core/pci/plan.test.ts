@@ -124,7 +124,6 @@ describe("planFunction()", () => {
 });
 
 describe("planFunction() of PCI Express capabilities", () => {
-	// assignment.md 3.3
 	it.each([
 		["conventional", 0, "keep"],
 		["conventional", 1, "keep"],

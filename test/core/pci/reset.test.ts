@@ -2,7 +2,6 @@ import { describe, expect, it } from "vitest";
 import { needsSharedReset, performReset, type ResetActions, resetSteps } from "../../../core/pci/reset.ts";
 
 describe("resetSteps()", () => {
-	// assignment.md 3.9
 	it.each([
 		[true, true, true, ["device-reset", "hot-reset", "device-reset"]],
 		[true, true, false, ["device-reset", "hot-reset"]],

@@ -34,6 +34,8 @@ import {
 	unsetContainer,
 } from "./support.ts";
 
+/** For where a test has a `map` of its own. */
+const mapIn = map;
 const UNMAP_DIRTY = 1;
 const UNMAP_ALL = 2;
 const UNMAP_VADDR = 4;
@@ -377,8 +379,6 @@ describe("Type1 VFIO_IOMMU_UNMAP_DMA", () => {
 		expect(dma(NVME, 0x10000n, Uint8Array.of(1))).toBe(false);
 	});
 });
-
-const mapIn = map;
 
 describe("Type1 VFIO_IOMMU_DIRTY_PAGES", () => {
 	interface GetRequest {

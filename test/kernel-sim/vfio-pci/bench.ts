@@ -11,6 +11,7 @@ import type { DeviceModel } from "../../../kernel-sim/hardware/model.ts";
 import { Machine, type MachineOptions } from "../../../kernel-sim/hardware/topology.ts";
 import { Host } from "../../../kernel-sim/host.ts";
 import { SimulatedLinux } from "../../../kernel-sim/linux/linux.ts";
+import type { ParameterValues } from "../../../kernel-sim/linux/parameters.ts";
 import type { SimProcess } from "../../../kernel-sim/linux/process.ts";
 
 /** What a call returned, or the name of its errno. */
@@ -58,9 +59,15 @@ export class Bench {
 	group = -1;
 	fd = -1;
 
-	constructor(host: Host, address: string, version: "6.12" | "7.2" = "6.12", open = true) {
+	constructor(
+		host: Host,
+		address: string,
+		version: "6.12" | "7.2" = "6.12",
+		open = true,
+		parameters: ParameterValues = {},
+	) {
 		this.machine = host.machine;
-		this.linux = new SimulatedLinux({ host, version, clock: this.clock });
+		this.linux = new SimulatedLinux({ host, version, parameters, clock: this.clock });
 		this.process = this.linux.process();
 		this.address = address;
 		const fn = host.machine.function(address);

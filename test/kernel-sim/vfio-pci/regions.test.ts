@@ -134,6 +134,29 @@ describe("pread and pwrite of regions", () => {
 	});
 });
 
+describe("the VGA region", () => {
+	const vga = (disabled: string) =>
+		new Bench(hostWith({ [ADDRESS]: [{ ...E1000E, classCode: 0x030000 }] }), ADDRESS, "6.12", true, {
+			vfio_pci: { disable_vga: disabled },
+		});
+
+	it.each([
+		["frame buffer", 0xa0000, 4, "ffffffff"],
+		["clamped to its window", 0xbfffe, 4, "ffff"],
+		["ports", 0x3c0, 2, "ffff"],
+		["outside of the windows", 0x100, 4, "EINVAL"],
+	])("%s", (_name, offset, length, expected) => {
+		const bench = vga("N");
+		expect(bench.regionInfo(8)).toMatchObject({ flags: 3, size: 0xc0000 });
+		expect(bench.pread(8, offset, length)).toBe(expected);
+		expect(bench.pwrite(8, offset, "00".repeat(length))).toBe(expected === "EINVAL" ? "EINVAL" : expected.length / 2);
+	});
+
+	it("is gone with disable_vga", () => {
+		expect(vga("Y").regionInfo(8)).toBe("EINVAL");
+	});
+});
+
 describe("mmap of regions", () => {
 	let bench: Bench;
 	beforeEach(() => {

@@ -12,7 +12,7 @@ describe("parseDeviceOption()", () => {
 			host: { domain: 0, bus: 0x1a, device: 0, function: 3 },
 			id: "net",
 			bus: "pcie.0",
-			addr: { slot: 3, function: 1 },
+			addr: { device: 3, function: 1 },
 			multifunction: true,
 		});
 	});
@@ -24,10 +24,10 @@ describe("parseDeviceOption()", () => {
 		["vfio-pci,host", 'Property "host" in -device vfio-pci,host needs a value'],
 		["vfio-pci,host=05:00.0,host=06:00.0", 'Property "host" is given twice'],
 		["vfio-pci,host=05:00", 'Cannot use "05:00" as a PCI address'],
-		["vfio-pci,host=05:00.0,addr=1.2.3", "takes SLOT[.FUNCTION]"],
-		["vfio-pci,host=05:00.0,addr=32", 'no slot "32"'],
-		["vfio-pci,host=05:00.0,addr=1.8", 'no function "8"'],
-		["vfio-pci,host=05:00.0,addr=-1", 'no slot "-1"'],
+		["vfio-pci,host=05:00.0,addr=1.2.3", "it has 3 parts"],
+		["vfio-pci,host=05:00.0,addr=32", '"32" is not a slot'],
+		["vfio-pci,host=05:00.0,addr=1.8", '"8" is not a function'],
+		["vfio-pci,host=05:00.0,addr=-1", '"-1" is not a slot'],
 		["vfio-pci,host=05:00.0,multifunction=maybe", "takes on or off"],
 	])("refuses %s", (text, message) => {
 		expect(() => parseDeviceOption(text)).toThrow(message);
