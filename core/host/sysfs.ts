@@ -12,6 +12,8 @@ import { PCI_HEADER_TYPE, PCI_HEADER_TYPE_MASK, PCI_HEADER_TYPE_NORMAL } from ".
 
 const DEVICES = "/sys/bus/pci/devices";
 const DRIVERS = "/sys/bus/pci/drivers";
+/** The directory of a function, as opposed to that of its root bus: `pci0000:00`. */
+const ADDRESS = /^[0-9a-f]{4,8}:[0-9a-f]{2}:[0-9a-f]{2}\.[0-7]$/;
 
 /** Identification registers of a function. */
 export interface PciIds {
@@ -167,6 +169,18 @@ export class PciSysfs {
 	/** A bridge or a port: a function that vfio-pci refuses and that DMA passes through (header type 1 or 2). @throws VfioError `kernel` */
 	isBridge(name: string): boolean {
 		return ((this.config(name)[PCI_HEADER_TYPE] ?? 0) & PCI_HEADER_TYPE_MASK) !== PCI_HEADER_TYPE_NORMAL;
+	}
+
+	/** The bridges and ports between a function and the root, the nearest first. @throws VfioError `kernel` */
+	bridgesAbove(name: string): string[] {
+		const path = this.path(name);
+		const directories = readingIfThere(path, () => this.#kernel.readLink(path))?.split("/") ?? [];
+		return directories.filter((directory) => ADDRESS.test(directory) && directory !== name).reverse();
+	}
+
+	/** A virtual function of an SR-IOV device. @throws VfioError `kernel` */
+	isVirtualFunction(name: string): boolean {
+		return this.#linkName(`${this.path(name)}/physfn`) !== undefined;
 	}
 
 	#linkName(path: string): string | undefined {

@@ -56,12 +56,12 @@ function notViable(group: number, device: string, blockers: readonly GroupMember
 	return new VfioError(
 		"group-not-viable",
 		`Cannot assign ${device}: IOMMU group ${group} is not viable, since ${list} ${verb}`,
-		{ ...details, remedy: ["sudo modprobe vfio-pci", ...blockers.flatMap(commands)] },
+		{ ...details, remedy: ["sudo modprobe vfio-pci", ...blockers.flatMap(wayOut)] },
 	);
 }
 
-/** A bridge cannot go to vfio-pci; taking it from its driver is enough. */
-function commands(member: GroupMember): string[] {
+/** The commands that take a device out of the way. A bridge cannot go to vfio-pci; taking it from its driver is enough. */
+export function wayOut(member: GroupMember): string[] {
 	if (!member.bridge && member.id !== "") return planDevice(member, "vfio-pci").steps.map(shellCommand);
 	return [`echo ${member.name} | sudo tee /sys/bus/pci/drivers/${member.driver}/unbind`];
 }

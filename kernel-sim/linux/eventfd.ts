@@ -21,13 +21,35 @@ export interface EventConsumer {
 	closed?(): void;
 }
 
+/** A callback of user space that waits for an eventfd. */
 class Watcher {
-	readonly onSignal: (count: number) => void;
-	scheduled: Disposable | undefined;
+	readonly #eventfd: EventFd;
+	readonly #clock: Clock;
+	readonly #onSignal: (count: number) => void;
+	#scheduled: Disposable | undefined;
 
-	constructor(onSignal: (count: number) => void) {
-		this.onSignal = onSignal;
+	constructor(eventfd: EventFd, clock: Clock, onSignal: (count: number) => void) {
+		this.#eventfd = eventfd;
+		this.#clock = clock;
+		this.#onSignal = onSignal;
 	}
+
+	/** Calls back later, once however often it is woken until then. */
+	wake(): void {
+		this.#scheduled ??= this.#clock.timer(0, this.#deliver);
+	}
+
+	cancel(): void {
+		this.#scheduled?.[Symbol.dispose]();
+		this.#scheduled = undefined;
+	}
+
+	// One closure for all interrupts.
+	readonly #deliver = () => {
+		this.#scheduled = undefined;
+		// Somebody else may have taken it meanwhile.
+		if (!this.#eventfd.empty) this.#onSignal(Number(this.#eventfd.take()));
+	};
 }
 
 /**
@@ -67,6 +89,11 @@ export class EventFd {
 	/** How much has been signalled and not yet taken. */
 	get count(): bigint {
 		return this.#large + BigInt(this.#small);
+	}
+
+	/** Whether there is nothing to take. */
+	get empty(): boolean {
+		return this.#small === 0 && this.#large === 0n;
 	}
 
 	/** How many callbacks wait for it. */
@@ -114,15 +141,15 @@ export class EventFd {
 	 */
 	consume(consumer: EventConsumer): Disposable {
 		this.#consumers.add(consumer);
-		if (!this.#empty) consumer.signalled();
+		if (!this.empty) consumer.signalled();
 		return { [Symbol.dispose]: () => void this.#consumers.delete(consumer) };
 	}
 
 	/** Takes the count and calls back, later and from the clock, whenever there is one. */
 	watch(onSignal: (count: number) => void): Disposable {
-		const watcher = new Watcher(onSignal);
+		const watcher = new Watcher(this, this.#clock, onSignal);
 		this.#watchers.add(watcher);
-		if (!this.#empty) this.#schedule(watcher);
+		if (!this.empty) watcher.wake();
 		return { [Symbol.dispose]: () => this.#drop(watcher) };
 	}
 
@@ -135,30 +162,17 @@ export class EventFd {
 		this.unreference();
 	}
 
-	get #empty(): boolean {
-		return this.#small === 0 && this.#large === 0n;
-	}
-
 	#wake(): void {
 		if (this.#consumers.size > 0) {
 			this.take();
 			for (const consumer of this.#consumers) consumer.signalled();
 			return;
 		}
-		for (const watcher of this.#watchers) this.#schedule(watcher);
-	}
-
-	#schedule(watcher: Watcher): void {
-		watcher.scheduled ??= this.#clock.timer(0, () => {
-			watcher.scheduled = undefined;
-			// Somebody else may have taken it meanwhile.
-			if (!this.#empty) watcher.onSignal(Number(this.take()));
-		});
+		for (const watcher of this.#watchers) watcher.wake();
 	}
 
 	#drop(watcher: Watcher): void {
-		watcher.scheduled?.[Symbol.dispose]();
-		watcher.scheduled = undefined;
+		watcher.cancel();
 		this.#watchers.delete(watcher);
 	}
 }

@@ -10,7 +10,7 @@ import type { RegionMapping } from "./region-mapping.ts";
 
 /** The third argument of ioctl(2): an integer, or a pointer to the caller's memory. */
 export interface IoctlArgument {
-	/** The argument as an integer; a pointer's value is not known and reads as 1. */
+	/** The argument as an integer; a pointer is one that no request knows. */
 	readonly value: number;
 	/**
 	 * copy_from_user.

@@ -8,7 +8,8 @@ import type { IoctlArgument } from "./file.ts";
 
 /** A structure in the caller's memory. */
 export class BytesArgument implements IoctlArgument {
-	readonly value = 1;
+	// No request takes an integer like this, nor is an address of a process so high.
+	readonly value = Number.MAX_SAFE_INTEGER;
 	readonly #bytes: Uint8Array;
 
 	constructor(bytes: Uint8Array) {

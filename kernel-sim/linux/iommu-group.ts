@@ -21,7 +21,7 @@ export interface ReservedRegion {
  */
 export class IommuGroup {
 	readonly id: number;
-	readonly devices: PciDevice[] = [];
+	readonly #devices: PciDevice[] = [];
 	readonly reserved: readonly ReservedRegion[];
 	/** What sysfs shows while the kernel has the group. */
 	type = "DMA-FQ";
@@ -35,6 +35,22 @@ export class IommuGroup {
 		this.id = id;
 		this.#iommu = iommu;
 		this.reserved = reserved;
+	}
+
+	get devices(): readonly PciDevice[] {
+		return this.#devices;
+	}
+
+	/** A device is there: its DMA goes where that of the others goes. */
+	join(device: PciDevice): void {
+		this.#devices.push(device);
+		if (this.#domain) this.#iommu.attach(device.fn, this.#domain);
+	}
+
+	/** A device is gone. */
+	leave(device: PciDevice): void {
+		const at = this.#devices.indexOf(device);
+		if (at >= 0) this.#devices.splice(at, 1);
 	}
 
 	/** Whether anybody directs this group's DMA: then it is not viable for another user. */
@@ -83,13 +99,13 @@ export class IommuGroup {
 	attach(domain: IommuDomain): number {
 		if (this.#domain !== undefined && this.#domain !== domain) return -EBUSY;
 		this.#domain = domain;
-		for (const device of this.devices) this.#iommu.attach(device.fn, domain);
+		for (const device of this.#devices) this.#iommu.attach(device.fn, domain);
 		return 0;
 	}
 
 	/** DMA of all devices is blocked. */
 	detach(): void {
 		this.#domain = undefined;
-		for (const device of this.devices) this.#iommu.attach(device.fn, undefined);
+		for (const device of this.#devices) this.#iommu.attach(device.fn, undefined);
 	}
 }

@@ -11,7 +11,6 @@ import type { PciFunction } from "../hardware/function.ts";
 import type { IommuFault } from "../hardware/iommu.ts";
 import type { Machine } from "../hardware/topology.ts";
 import type { Host } from "../host.ts";
-import { PAGE_SIZE } from "./address-space.ts";
 import { PciDevice } from "./driver.ts";
 import type { PciDeviceId } from "./dynamic-id.ts";
 import type { EventFd } from "./eventfd.ts";
@@ -28,7 +27,7 @@ import { Sleep } from "./sleep.ts";
 import { addGroupDirectory, addGroupMember, addIommuDirectories, removeGroupMember } from "./sysfs/iommu.ts";
 import { addBusDirectory, addDriverDirectory, addDriverLinks, removeDriverLinks } from "./sysfs/pci-bus.ts";
 import { addDeviceDirectory, removeDeviceDirectory } from "./sysfs/pci-device.ts";
-import { addSystemFiles } from "./sysfs/system.ts";
+import { addModuleFiles, addSystemFiles } from "./sysfs/system.ts";
 import { Vfio } from "./vfio/core.ts";
 import { VfioPciDriver } from "./vfio-pci/driver.ts";
 import { probeResetMethods } from "./vfio-pci/reset.ts";
@@ -42,6 +41,8 @@ export interface LinuxOptions {
 	readonly clock?: SimClock;
 	/** Module parameters, such as `{ vfio_iommu_type1: { dma_entry_limit: 2 } }`. */
 	readonly parameters?: ParameterValues;
+	/** The modules of VFIO are loaded; true when left out. Without them there is neither vfio-pci nor /dev/vfio/vfio. */
+	readonly vfio?: boolean;
 	/** The IOMMU can force DMA to be coherent with the caches (VFIO_DMA_CC_IOMMU); false when left out, as in QEMU's VT-d. */
 	readonly snoopControl?: boolean;
 }
@@ -97,7 +98,7 @@ export class SimulatedLinux {
 	#nextPid = FIRST_PID;
 
 	constructor(options: LinuxOptions) {
-		const { host, version = "6.12" } = options;
+		const { host, version = "6.12", vfio: loaded = true } = options;
 		const { machine } = host;
 		this.version = version;
 		this.machine = machine;
@@ -114,12 +115,14 @@ export class SimulatedLinux {
 			enforcesCoherency: options.snoopControl ?? false,
 		};
 		this.files.device("/dev/null", 0o666, () => new NullFile());
-		addSystemFiles(this.files, { release: RELEASES[version], iommu: hasIommu, parameters: this.parameters });
+		addSystemFiles(this.files, { release: RELEASES[version], iommu: hasIommu });
+		if (loaded) addModuleFiles(this.files, this.parameters);
 		addIommuDirectories(this.files, hasIommu);
 		this.vfio = new Vfio(platform, this.files, this.clock);
+		if (loaded) this.vfio.load();
 		this.pci = new PciBus(this.#sysfs());
 		addBusDirectory(this.files, this.pci, () => this.#rescan());
-		this.#boot(host);
+		this.#boot(host, loaded);
 		machine.listen({ plugged: (fn) => this.#plugged(fn), unplugged: (fn) => this.#unplugged(fn) });
 	}
 
@@ -183,7 +186,7 @@ export class SimulatedLinux {
 			openFiles: files.size,
 			mappings: sum(areas.map((area) => area.mappings)),
 			dmaMappings: records.length,
-			pinnedPages: sum(records.map((record) => Number(record.size) / PAGE_SIZE)),
+			pinnedPages: sum(records.map((record) => record.lockedPages)),
 			eventfds: this.eventfds.size,
 			watches: sum([...this.eventfds].map((eventfd) => eventfd.watches)),
 			timers: this.clock.pending,
@@ -196,12 +199,12 @@ export class SimulatedLinux {
 		return process;
 	}
 
-	#boot(host: Host): void {
+	#boot(host: Host, vfio: boolean): void {
 		const { machine } = host;
 		for (const [id, members] of machine.groups) this.#addGroup(id, members);
 		for (const options of BUILT_IN_DRIVERS) this.pci.addDriver(new NativeDriver(options));
 		const vfioPci = new VfioPciDriver({ machine, version: this.version, parameters: this.parameters }, this.vfio);
-		this.pci.addDriver(vfioPci);
+		if (vfio) this.pci.addDriver(vfioPci);
 		for (const name of new Set(host.drivers.values()))
 			if (!this.pci.drivers.has(name)) this.pci.addDriver(new NativeDriver({ name, ids: idsFor(host, name) }));
 		for (const fn of machine.functions) this.#add(fn);
@@ -213,6 +216,8 @@ export class SimulatedLinux {
 			if (!this.pci.matches(driver, device)) device.driverOverride = name;
 			this.pci.bind(driver, device);
 		}
+		const ids = vfio ? this.parameters.text("vfio_pci", "ids") : "";
+		for (const id of ids.split(",")) this.pci.addId(vfioPci, id.replaceAll(":", " "));
 	}
 
 	#addGroup(id: number, members: readonly PciFunction[]): IommuGroup {

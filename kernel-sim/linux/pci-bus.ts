@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { comparePciAddresses } from "../../core/host/address.ts";
 import { EBUSY, EEXIST, EINVAL, ENODEV } from "../../core/uapi/errno.ts";
 import type { PciDevice, PciDriver, PciIdentity } from "./driver.ts";
 import { identityOf, idMatches, type PciDeviceId, parseDynamicId } from "./dynamic-id.ts";
@@ -50,11 +51,11 @@ export class PciBus {
 
 	/** A device is there. It gets no driver by that. */
 	addDevice(device: PciDevice): void {
-		this.#devices.set(device.name, device);
-		const sorted = [...this.#devices].sort(([a], [b]) => (a < b ? -1 : 1));
+		const all = [...this.#devices.values(), device];
+		const sorted = all.sort((a, b) => comparePciAddresses(a.fn.address, b.fn.address));
 		this.#devices.clear();
-		for (const [name, other] of sorted) this.#devices.set(name, other);
-		device.group?.devices.push(device);
+		for (const each of sorted) this.#devices.set(each.name, each);
+		device.group?.join(device);
 		this.#listener.deviceAdded(device);
 	}
 
@@ -62,8 +63,7 @@ export class PciBus {
 	removeDevice(device: PciDevice): number | Sleep {
 		return andThen(device.driver ? this.unbind(device.driver, device) : 0, () => {
 			this.#devices.delete(device.name);
-			const members = device.group?.devices;
-			if (members?.includes(device)) members.splice(members.indexOf(device), 1);
+			device.group?.leave(device);
 			this.#listener.deviceRemoved(device);
 			return 0;
 		});

@@ -246,8 +246,7 @@ export class SimProcess implements Kernel {
 		const file = this.#checkPath(this.#open(path, O_RDONLY), "open", path);
 		file.reference();
 		try {
-			const content = file instanceof SysfsFile ? file.readWhole() : file.read(this, new Uint8Array(0)) || -EINVAL;
-			return this.#checkPath(content as Uint8Array | number, "read", path);
+			return this.#checkPath(file instanceof SysfsFile ? file.readWhole() : this.#readSome(file), "read", path);
 		} finally {
 			file.unreference();
 		}
@@ -306,6 +305,13 @@ export class SimProcess implements Kernel {
 				: -ENOENT;
 		if (typeof file !== "number") file.flags = flags & ~O_CLOEXEC;
 		return file;
+	}
+
+	/** What one read(2) of a page gives. */
+	#readSome(file: OpenFile): Uint8Array | number {
+		const buffer = new Uint8Array(PAGE_SIZE);
+		const count = file.read(this, buffer);
+		return count < 0 ? count : buffer.subarray(0, count);
 	}
 
 	#procSelfInode(path: string): Inode | number {

@@ -1,5 +1,6 @@
 import { VfioError } from "../../core/errors.ts";
 import { bind, unbind } from "../commands/bind.ts";
+import { doctor } from "../commands/doctor.ts";
 import { list } from "../commands/list.ts";
 import { plan } from "../commands/plan.ts";
 import { run } from "../commands/run.ts";
@@ -12,7 +13,7 @@ import type { Terminal } from "./terminal.ts";
 import { UsageError } from "./usage-error.ts";
 
 /** Every command, in the order of the help. */
-export const COMMANDS: readonly Command[] = [run, plan, list, bind, unbind];
+export const COMMANDS: readonly Command[] = [run, plan, list, bind, unbind, doctor];
 
 const HELP = { name: "help", help: "show this" };
 

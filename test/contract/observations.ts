@@ -1,4 +1,4 @@
-import type { Memory } from "../../core/kernel.ts";
+import type { Mapping, Memory } from "../../core/kernel.ts";
 
 /** One call and what it answered: what `record` writes, and what two kernels are compared by. */
 export interface Observation {
@@ -15,7 +15,7 @@ export interface Observation {
 export class Observations {
 	readonly list: Observation[] = [];
 	readonly #descriptors = new Map<number, string>();
-	readonly #memories: { readonly name: string; readonly memory: Memory }[] = [];
+	readonly #memories: { readonly name: string; readonly memory: Memory | Mapping }[] = [];
 	readonly #counts = new Map<string, number>();
 
 	add(call: string, args: string, answer: number | string, bytes?: string): void {
@@ -40,8 +40,8 @@ export class Observations {
 		return this.#descriptors.get(fd) ?? String(fd);
 	}
 
-	/** Gives memory a name: A, B, ... */
-	remember(memory: Memory): void {
+	/** Gives memory, or a mapped region, a name: A, B, ... */
+	remember(memory: Memory | Mapping): void {
 		this.#memories.push({ name: String.fromCharCode(65 + this.#memories.length), memory });
 	}
 

@@ -10,6 +10,7 @@ import type { IommuGroup } from "../iommu-group.ts";
 import type { SimProcess } from "../process.ts";
 import { hex } from "../text.ts";
 
+const UNIT = "/sys/devices/virtual/iommu/dmar0";
 const GROUPS = "/sys/kernel/iommu_groups";
 const DEFAULT_TYPE = "DMA-FQ";
 const TYPES: ReadonlyMap<string, string> = new Map([
@@ -24,10 +25,9 @@ export function addIommuDirectories(files: FileSystem, present: boolean): void {
 	files.directory(GROUPS);
 	files.directory("/sys/class/iommu");
 	if (!present) return;
-	const unit = "/sys/devices/virtual/iommu/dmar0";
-	files.directory(`${unit}/devices`);
-	files.text(`${unit}/intel-iommu/version`, "1:0");
-	files.link("/sys/class/iommu/dmar0", relativeLink("/sys/class/iommu/dmar0", unit));
+	files.directory(`${UNIT}/devices`);
+	files.text(`${UNIT}/intel-iommu/version`, "1:0");
+	link(files, "/sys/class/iommu/dmar0", UNIT);
 }
 
 /** Makes the directory of a group. */
@@ -43,13 +43,20 @@ export function addGroupDirectory(files: FileSystem, group: IommuGroup): void {
 
 /** A device joins its group. */
 export function addGroupMember(files: FileSystem, group: IommuGroup, device: PciDevice): void {
-	const link = `${groupPath(group)}/devices/${device.name}`;
-	files.link(link, relativeLink(link, device.syspath));
+	link(files, `${groupPath(group)}/devices/${device.name}`, device.syspath);
+	link(files, `${UNIT}/devices/${device.name}`, device.syspath);
+	link(files, `${device.syspath}/iommu`, UNIT);
+	link(files, `${device.syspath}/iommu_group`, groupPath(group));
 }
 
 /** A device leaves its group. */
 export function removeGroupMember(files: FileSystem, group: IommuGroup, device: PciDevice): void {
 	files.remove(`${groupPath(group)}/devices/${device.name}`);
+	files.remove(`${UNIT}/devices/${device.name}`);
+}
+
+function link(files: FileSystem, from: string, to: string): void {
+	files.link(from, relativeLink(from, to));
 }
 
 function groupPath(group: IommuGroup): string {

@@ -38,10 +38,6 @@ export function addDeviceDirectory(context: PciSysfsContext, device: PciDevice):
 	const bus = `/sys/bus/pci/devices/${device.name}`;
 	files.link(bus, relativeLink(bus, path));
 	files.link(`${path}/subsystem`, relativeLink(`${path}/subsystem`, "/sys/bus/pci"));
-	if (device.group) {
-		const link = `${path}/iommu_group`;
-		files.link(link, relativeLink(link, `/sys/kernel/iommu_groups/${device.group.id}`));
-	}
 	files.file(`${path}/config`, new ConfigFile(device), 0o644);
 	for (const [name, options] of Object.entries(identity(device))) files.attribute(`${path}/${name}`, options);
 	for (const [name, options] of Object.entries(state(context, device))) files.attribute(`${path}/${name}`, options);

@@ -6,15 +6,16 @@
 import type { FileSystem } from "../filesystem.ts";
 import type { ModuleParameters } from "../parameters.ts";
 
-/** Makes /sys/module and the files of /proc that are not about a process. */
-export function addSystemFiles(
-	files: FileSystem,
-	options: { release: string; iommu: boolean; parameters: ModuleParameters },
-): void {
-	const { release, iommu, parameters } = options;
+/** Makes the files of /proc that are not about a process. */
+export function addSystemFiles(files: FileSystem, options: { release: string; iommu: boolean }): void {
+	const { release, iommu } = options;
 	files.text("/proc/version", `Linux version ${release} (simulated) #1 SMP PREEMPT_DYNAMIC`);
 	files.text("/proc/sys/kernel/osrelease", release);
 	files.text("/proc/cmdline", `BOOT_IMAGE=/boot/vmlinuz-${release} ro quiet${iommu ? " intel_iommu=on" : ""}`);
+}
+
+/** Makes the directories of loaded modules, with their parameters. */
+export function addModuleFiles(files: FileSystem, parameters: ModuleParameters): void {
 	files.attribute("/proc/modules", {
 		show: () => parameters.modules.map((module) => `${module} 65536 0 - Live 0x0000000000000000\n`).join(""),
 	});

@@ -20,15 +20,22 @@ const DIRECTORY = "/dev/vfio";
 export class Vfio {
 	/** Containers that are open or have groups in them. */
 	readonly containers = new Set<Container>();
+	readonly #platform: Type1Platform;
 	readonly #files: FileSystem;
 	readonly #clock: Clock;
 	readonly #groups = new Map<number, VfioGroup>();
 	readonly #devices = new Map<VfioDeviceOps, RegisteredDevice>();
 
 	constructor(platform: Type1Platform, files: FileSystem, clock: Clock) {
+		this.#platform = platform;
 		this.#files = files;
 		this.#clock = clock;
-		files.device(`${DIRECTORY}/vfio`, 0o666, () => new ContainerFile(new Container(platform, this.containers)));
+	}
+
+	/** The module is loaded: containers can be opened. */
+	load(): void {
+		const open = () => new ContainerFile(new Container(this.#platform, this.containers));
+		this.#files.device(`${DIRECTORY}/vfio`, 0o666, open);
 	}
 
 	/** The groups that have devices, by id. */

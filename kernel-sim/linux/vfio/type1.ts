@@ -127,7 +127,7 @@ export class Type1 {
 		this.#groups.splice(at, 1);
 		group.detach();
 		this.#ranges = this.#usableRanges(this.#groups);
-		if (this.#groups.length === 0) for (const record of [...this.#records.all]) this.#remove(record);
+		if (this.#groups.length === 0) this.#removeAll([...this.#records.all]);
 	}
 
 	ioctl(process: SimProcess, request: number, argument: IoctlArgument): number {
@@ -216,8 +216,9 @@ export class Type1 {
 		if (bitmap && (!this.#tracking || bitmap.pageSize !== this.#pageSize)) return -EINVAL;
 		if (this.#version2 && !all && this.#records.cuts(iova, last)) return -EINVAL;
 		const records = this.#whole(iova, last);
-		const result = addressOnly ? this.#invalidate(records) : this.#removeAll(process, records, iova, bitmap);
+		const result = addressOnly ? this.#invalidate(records) : this.#report(process, records, iova, bitmap);
 		if (result < 0) return result;
+		if (!addressOnly) this.#removeAll(records);
 		const done = records.reduce((total, record) => total + record.size, 0n);
 		const answer = new DataView(new ArrayBuffer(8));
 		answer.setBigUint64(0, done, true);
@@ -238,21 +239,17 @@ export class Type1 {
 		return 0;
 	}
 
-	#removeAll(process: SimProcess, records: DmaRecord[], base: bigint, bitmap: UserBitmap | undefined): number {
-		for (const record of records) {
-			const result = bitmap ? this.#report(process, record, base, bitmap) : 0;
-			if (result < 0) return result;
-			this.#remove(record);
+	/** @param records in address order */
+	#removeAll(records: readonly DmaRecord[]): void {
+		// From the end, where taking one out of a table moves nothing.
+		for (let at = records.length - 1; at >= 0; at--) {
+			const record = records[at] as DmaRecord;
+			this.#records.remove(record);
+			this.#domain.unmap(record.iova, record.size);
+			if (!record.addressValid) this.#invalidAddresses--;
+			record.owner.lockedPages -= record.lockedPages;
+			record.pinned.release();
 		}
-		return 0;
-	}
-
-	#remove(record: DmaRecord): void {
-		this.#records.remove(record);
-		this.#domain.unmap(record.iova, record.size);
-		if (!record.addressValid) this.#invalidAddresses--;
-		record.owner.lockedPages -= record.lockedPages;
-		record.pinned.release();
 	}
 
 	#dirtyPages(process: SimProcess, argument: IoctlArgument): number {
@@ -289,17 +286,22 @@ export class Type1 {
 		if (checkBitmap(bitmap, size) < 0 || bitmap.pageSize !== this.#pageSize) return -EINVAL;
 		if (((iova | size) & (this.#pageSize - 1n)) !== 0n) return -EINVAL;
 		if (!this.#tracking || this.#records.cuts(iova, last)) return -EINVAL;
-		for (const record of this.#records.touching(iova, last)) {
-			const result = this.#report(process, record, iova, bitmap);
+		return this.#report(process, this.#records.touching(iova, last), iova, bitmap);
+	}
+
+	/**
+	 * Nothing tells which pages a device has written, so every mapped page counts as written, every time.
+	 *
+	 * @param base the I/O virtual address of the bitmap's first bit
+	 */
+	#report(process: SimProcess, records: readonly DmaRecord[], base: bigint, bitmap: UserBitmap | undefined): number {
+		if (!bitmap) return 0;
+		for (const record of records) {
+			const first = Number((record.iova - base) / this.#pageSize);
+			const result = markDirty(process.memory, bitmap.data, first, Number(record.size / this.#pageSize));
 			if (result < 0) return result;
 		}
 		return 0;
-	}
-
-	/** Nothing tells which pages a device has written, so every mapped page counts as written, every time. */
-	#report(process: SimProcess, record: DmaRecord, base: bigint, bitmap: UserBitmap): number {
-		const first = Number((record.iova - base) / this.#pageSize);
-		return markDirty(process.memory, bitmap.data, first, Number(record.size / this.#pageSize));
 	}
 
 	#usableRanges(groups: readonly IommuGroup[]): IovaRange[] {

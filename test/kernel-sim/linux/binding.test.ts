@@ -12,6 +12,7 @@ import {
 	driverFile,
 	driverOf,
 	EDU,
+	map,
 	NVME,
 	openGroup,
 	outcome,
@@ -313,7 +314,36 @@ describe("module parameters", () => {
 	});
 });
 
+describe("modules", () => {
+	it("vfio_pci.ids binds devices that have no driver when the module is loaded", () => {
+		const kernel = boot({ parameters: { vfio_pci: { ids: "1234:11e8,1b36:0010:ffffffff" } } }).process();
+		expect([EDU, SHARED_EDU, NVME].map((address) => driverOf(kernel, address))).toEqual([
+			"vfio-pci",
+			"vfio-pci",
+			"nvme",
+		]);
+	});
+
+	it("without VFIO's there is neither vfio-pci nor /dev/vfio", () => {
+		const kernel = boot({ vfio: false }).process();
+		expect(kernel.readDirectory("/sys/bus/pci/drivers")).not.toContain("vfio-pci");
+		expect(outcome(() => kernel.open("/dev/vfio/vfio", O_RDWR))).toBe("ENOENT");
+		expect(outcome(() => kernel.readDirectory("/sys/module/vfio_pci"))).toBe("ENOENT");
+	});
+});
+
 describe("hot plug", () => {
+	it("a device that joins a group in use does DMA through the user's mappings", () => {
+		const linux = boot();
+		const kernel = linux.process();
+		const { container } = attach(kernel, EDU);
+		const { address: vaddr } = kernel.allocate(4096);
+		map(kernel, container, { vaddr, iova: 0n, size: 4096n });
+		const late = new PciFunction(Edu.description(), new Edu());
+		linux.machine.plug("0000:01:00.1", late, { group: 9 });
+		expect(linux.machine.iommu.read(late, 0n, new Uint8Array(4))).toBe(true);
+	});
+
 	it("a device behind a hot-plugged bridge has its directory below the bridge's", () => {
 		const linux = boot();
 		const kernel = linux.process();

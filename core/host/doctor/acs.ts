@@ -1,0 +1,129 @@
+/**
+ * Why devices share an IOMMU group: where PCI Express lets them reach each other past the IOMMU, which Access Control
+ * Services (ACS) prevent, and where a bridge makes their requests look alike (PCI Express Base 5.0, 6.12).
+ *
+ * @module
+ */
+import { load } from "../../pci/bytes.ts";
+import { walkCapabilities, walkExtendedCapabilities } from "../../pci/walk.ts";
+import {
+	PCI_ACS_CAP,
+	PCI_ACS_CR,
+	PCI_ACS_RR,
+	PCI_ACS_SV,
+	PCI_ACS_UF,
+	PCI_CAP_ID_EXP,
+	PCI_CFG_SPACE_SIZE,
+	PCI_EXP_FLAGS,
+	PCI_EXP_FLAGS_TYPE,
+	PCI_EXP_TYPE_DOWNSTREAM,
+	PCI_EXP_TYPE_PCI_BRIDGE,
+	PCI_EXP_TYPE_PCIE_BRIDGE,
+	PCI_EXP_TYPE_ROOT_PORT,
+	PCI_EXT_CAP_ID_ACS,
+	PCI_HEADER_TYPE,
+	PCI_HEADER_TYPE_MFD,
+} from "../../uapi/pci_regs.ts";
+import type { PciSysfs } from "../sysfs.ts";
+import { type Check, type DeviceSubject, type Outcome, outcomeOf } from "./check.ts";
+
+/** Source validation, and what sends a request for a peer up to the IOMMU. */
+const REQUIRED = PCI_ACS_SV | PCI_ACS_RR | PCI_ACS_CR | PCI_ACS_UF;
+
+/** What a function's registers say about keeping devices apart. */
+export type Isolation = "isolated" | "no ACS" | "ACS off" | "conventional" | "unreadable";
+
+/**
+ * Whether a function keeps what is behind it, or beside it, from reaching each other.
+ *
+ * @param config its configuration space: 64 bytes of it, which is what everybody may read, do not tell
+ * @param multifunction there are other functions in its slot
+ */
+export function isolationOf(config: Uint8Array, multifunction: boolean): Isolation {
+	if (config.length < PCI_CFG_SPACE_SIZE) return "unreadable";
+	const express = walkCapabilities(config).capabilities.find(({ id }) => id === PCI_CAP_ID_EXP);
+	if (!express) return "conventional";
+	const type = (load(config, express.offset + PCI_EXP_FLAGS, 2) & PCI_EXP_FLAGS_TYPE) >> 4;
+	if (type === PCI_EXP_TYPE_PCI_BRIDGE || type === PCI_EXP_TYPE_PCIE_BRIDGE) return "conventional";
+	const port = type === PCI_EXP_TYPE_ROOT_PORT || type === PCI_EXP_TYPE_DOWNSTREAM;
+	if (!port && !multifunction) return "isolated";
+	const acs = walkExtendedCapabilities(config).capabilities.find(({ id }) => id === PCI_EXT_CAP_ID_ACS);
+	if (!acs) return "no ACS";
+	// What the function has no bit for, it does not do in the first place.
+	const required = REQUIRED & load(config, acs.offset + PCI_ACS_CAP, 2);
+	return (load(config, acs.offset + PCI_ACS_CAP + 2, 2) & required) === required ? "isolated" : "ACS off";
+}
+
+/** What keeps the device apart from others, or does not. */
+export const ACS: Check<DeviceSubject> = {
+	item: "ACS",
+	examine({ pci, name, group, members }) {
+		if (group === undefined) return undefined;
+		const bridges = pci.bridgesAbove(name);
+		const others = members.filter((member) => member.name !== name && !member.bridge);
+		try {
+			return others.length === 0
+				? apart(pci, bridges)
+				: shared(pci, name, bridges, new Set(members.map((m) => m.name)));
+		} catch (error) {
+			return outcomeOf(error, "unknown");
+		}
+	},
+};
+
+function apart(pci: PciSysfs, bridges: readonly string[]): Outcome {
+	const text = "Linux keeps it apart from all other devices";
+	const lacking = bridges.filter((bridge) => isWeak(isolation(pci, bridge)));
+	if (lacking.length === 0) return { level: "ok", text };
+	return { level: "ok", text: `${text}, though ${lacking.join(", ")} would not from another one in the same place` };
+}
+
+function shared(pci: PciSysfs, name: string, bridges: readonly string[], group: ReadonlySet<string>): Outcome {
+	// A device is merged with the bridge that does not tell it from others, and with whatever that bridge is merged with.
+	const above = bridges
+		.filter((bridge) => group.has(bridge))
+		.map((bridge) => [bridge, isolation(pci, bridge)] as const);
+	const slot = name.slice(0, name.lastIndexOf("."));
+	const beside = [...group].filter((other) => other !== name && other.startsWith(`${slot}.`));
+	const functions = beside.length === 0 ? [] : [name, ...beside].map((one) => [one, isolation(pci, one)] as const);
+	const reasons = [
+		...above.filter(([, state]) => isWeak(state)).map(([bridge, state]) => `${bridge} ${BRIDGE[state]}`),
+		...functions.filter(([, state]) => isWeak(state)).map(([one, state]) => `${one} ${FUNCTION[state]}`),
+	];
+	const text = "It shares its group";
+	if (reasons.length > 0)
+		return {
+			level: "warning",
+			text: `${text}, because ${reasons.join(", and ")}`,
+			remedy: [
+				"Assign the whole group, or leave the rest of it without drivers.",
+				"To have the device alone, put it into a slot behind a port with ACS, or look for ACS in the firmware setup.",
+			],
+		};
+	if ([...above, ...functions].some(([, state]) => state === "unreadable"))
+		return { level: "unknown", text: `${text}; only root can read the registers that say why` };
+	return { level: "warning", text: `${text}, and no port above it nor function beside it shows why` };
+}
+
+function isolation(pci: PciSysfs, name: string): Isolation {
+	const config = pci.config(name);
+	const virtual = pci.isVirtualFunction(name);
+	const several = !name.endsWith(".0") || ((config[PCI_HEADER_TYPE] ?? 0) & PCI_HEADER_TYPE_MFD) !== 0;
+	return isolationOf(config, several && !virtual);
+}
+
+function isWeak(state: Isolation): boolean {
+	return state !== "isolated" && state !== "unreadable";
+}
+
+const BRIDGE: Readonly<Record<string, string>> = {
+	"no ACS": "has no ACS",
+	"ACS off": "has its ACS switched off",
+	conventional: "is a bridge to conventional PCI, behind which all requests look alike",
+};
+
+const FUNCTION: Readonly<Record<string, string>> = {
+	"no ACS": "has no ACS towards the other functions of its slot",
+	"ACS off": "has its ACS towards the other functions of its slot switched off",
+	conventional: "is conventional PCI, which has no ACS",
+};
