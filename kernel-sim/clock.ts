@@ -5,10 +5,12 @@
  */
 import type { Clock } from "../core/kernel.ts";
 
-/** A clock that the simulation can drain. */
+/** A clock that the simulation can drain and move. */
 export interface SimClock extends Clock {
 	/** Runs everything that is due now. */
 	settle(): void;
+	/** Lets time pass. @param duration nanoseconds */
+	advance(duration: number): void;
 	/** How many timers have neither expired nor been cancelled. */
 	readonly pending: number;
 }

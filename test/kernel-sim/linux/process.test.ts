@@ -128,6 +128,14 @@ describe("SimProcess permissions", () => {
 		expect(text(user, sysfs(EDU, "vendor"))).toBe("0x1234\n");
 	});
 
+	it("open() goes by the mode that the node has been given, as udev does it", () => {
+		const linux = boot();
+		bind(linux.process(), NVME);
+		expect(linux.files.chmod("/dev/vfio/10", 0o666)).toBe(0);
+		expect(linux.files.chmod("/dev/vfio/11", 0o666)).toBe(-2);
+		openGroup(linux.process({ uid: 1000 }), NVME);
+	});
+
 	it("chown() of what is not there fails", () => {
 		const linux = boot();
 		expect(outcome(() => linux.chown("/dev/vfio/99", 1))).toBe("ENOENT");
