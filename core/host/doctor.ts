@@ -7,7 +7,14 @@ import { VfioError } from "../errors.ts";
 import type { Kernel } from "../kernel.ts";
 import { formatPciAddress, parsePciAddress } from "./address.ts";
 import { ACS } from "./doctor/acs.ts";
-import { type Check, type DeviceSubject, type Finding, type HostSubject, outcomeOf } from "./doctor/check.ts";
+import {
+	type Check,
+	type DeviceSubject,
+	type Finding,
+	type HostSubject,
+	type Outcome,
+	outcomeOf,
+} from "./doctor/check.ts";
 import { BARS_CHECK, IDENTITY, RESET } from "./doctor/device.ts";
 import { DRIVER, DRIVER_OVERRIDE } from "./doctor/driver.ts";
 import { GROUP, RESERVED_REGIONS } from "./doctor/group.ts";
@@ -85,26 +92,32 @@ export function assignableEndpoints(kernel: Kernel): string[] {
 
 function examineDevice(kernel: Kernel, name: string, asked: boolean): Finding[] {
 	const about = (finding: Finding): Finding => ({ ...finding, device: name });
-	let group: number | undefined;
-	try {
-		group = groupOf(kernel, name);
-	} catch (error) {
-		if (!(error instanceof VfioError) || error.code !== "no-iommu-group")
-			return [about({ item: IDENTITY.item, remedy: [], ...outcomeOf(error, "problem") })];
-	}
+	const only = (outcome: Outcome) => [about({ item: IDENTITY.item, remedy: [], ...outcome })];
 	const pci = new PciSysfs(kernel);
-	if (pci.isBridge(name))
-		return [
-			about({
-				item: IDENTITY.item,
-				level: "problem",
-				text: "A bridge or a port, which VFIO does not assign",
-				remedy: ["Assign a function behind it instead: lspci -t shows the tree."],
-			}),
-		];
-	const members = group === undefined ? [] : groupMembers(kernel, group);
-	const subject: DeviceSubject = { kernel, pci, name, asked, group, members };
-	return DEVICE_CHECKS.flatMap((check) => carryOut(check, subject)).map(about);
+	try {
+		const group = groupIfAny(kernel, name);
+		if (pci.isBridge(name)) return only(BRIDGE);
+		const members = group === undefined ? [] : groupMembers(kernel, group);
+		const subject: DeviceSubject = { kernel, pci, name, asked, group, members };
+		return DEVICE_CHECKS.flatMap((check) => carryOut(check, subject)).map(about);
+	} catch (error) {
+		return only(outcomeOf(error, "problem"));
+	}
+}
+
+const BRIDGE: Outcome = {
+	level: "problem",
+	text: "A bridge or a port, which VFIO does not assign",
+	remedy: ["Assign a function behind it instead: lspci -t shows the tree."],
+};
+
+function groupIfAny(kernel: Kernel, name: string): number | undefined {
+	try {
+		return groupOf(kernel, name);
+	} catch (error) {
+		if (error instanceof VfioError && error.code === "no-iommu-group") return undefined;
+		throw error;
+	}
 }
 
 /** A check that the kernel does not let look has found something as well: that it cannot be told. */

@@ -13,6 +13,7 @@ export {
 	type SysfsWrite,
 	shellCommand,
 } from "./bind-plan.ts";
+export { type DoctorOptions, examineHost, type Finding, type FindingLevel } from "./doctor.ts";
 export { type GroupMember, groupMembers, groupOf } from "./groups.ts";
 export { editDistance, nearestName } from "./nearest.ts";
 export { type PciIds, type PciResource, PciSysfs, readText } from "./sysfs.ts";

@@ -5,6 +5,7 @@
  */
 import { KernelError } from "../../core/errors.ts";
 import type { Memory } from "../../core/kernel.ts";
+import { Releases } from "../../core/release.ts";
 import { EFAULT, EINVAL, ENOMEM } from "../../core/uapi/errno.ts";
 import { PROT_READ, PROT_WRITE } from "../../core/uapi/fcntl.ts";
 import type { DmaTarget } from "../hardware/iommu-domain.ts";
@@ -171,8 +172,12 @@ export class ProcessMemory implements AddressSpace {
 
 	/** The process is gone: everything is unmapped. */
 	clear(): void {
-		for (const mapping of this.mappings) mapping[Symbol.dispose]();
-		this.#areas.length = 0;
+		const releases = new Releases();
+		releases.defer(() => {
+			this.#areas.length = 0;
+		});
+		for (const mapping of [...this.mappings].reverse()) releases.use(mapping);
+		releases[Symbol.dispose]();
 	}
 
 	#memory(area: BytesArea, growth: bigint): Memory {

@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { Releases } from "../../core/release.ts";
 import { EBADF, EMFILE } from "../../core/uapi/errno.ts";
 import type { OpenFile } from "./file.ts";
 
@@ -68,9 +69,11 @@ export class FdTable {
 		return child;
 	}
 
-	/** Closes everything, in ascending order. */
+	/** Closes everything, in ascending order. @throws what a device model throws, after everything was closed */
 	clear(): void {
-		for (let fd = 0; fd < this.#slots.length; fd++) this.close(fd);
+		const releases = new Releases();
+		for (let fd = this.#slots.length - 1; fd >= 0; fd--) releases.defer(() => this.close(fd));
+		releases[Symbol.dispose]();
 	}
 
 	#free(): number {

@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { Releases } from "../../core/release.ts";
 import { EINVAL, ENODEV, ENOTTY } from "../../core/uapi/errno.ts";
 import { O_ACCMODE, O_RDONLY, O_RDWR, O_WRONLY } from "../../core/uapi/fcntl.ts";
 import type { SimProcess } from "./process.ts";
@@ -38,7 +39,7 @@ export abstract class OpenFile {
 	position = 0;
 	#references = 0;
 	#released = false;
-	#onRelease: (() => void)[] = [];
+	readonly #onRelease: (() => void)[] = [];
 
 	constructor(path: string) {
 		this.path = path;
@@ -63,15 +64,15 @@ export abstract class OpenFile {
 		return this;
 	}
 
-	/** Gives a reference back; the last one releases the file. */
+	/** Gives a reference back; the last one releases the file. @throws what a device model throws, after everything was released */
 	unreference(): void {
 		if (this.#references > 0) this.#references--;
 		if (this.#references > 0 || this.#released) return;
 		this.#released = true;
-		this.release();
-		const callbacks = this.#onRelease;
-		this.#onRelease = [];
-		for (const callback of callbacks) callback();
+		const releases = new Releases();
+		for (const callback of this.#onRelease.splice(0).reverse()) releases.defer(callback);
+		releases.defer(() => this.release());
+		releases[Symbol.dispose]();
 	}
 
 	/** Calls back after the file has been released. */

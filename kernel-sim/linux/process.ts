@@ -5,6 +5,7 @@
  */
 import { KernelError } from "../../core/errors.ts";
 import type { AllocateOptions, Clock, Kernel, Mapping, Memory } from "../../core/kernel.ts";
+import { Releases } from "../../core/release.ts";
 import { EACCES, EBADF, ECANCELED, EDEADLK, EINVAL, EISDIR, EMFILE, ENOENT } from "../../core/uapi/errno.ts";
 import { MAP_PRIVATE, MAP_SHARED, O_ACCMODE, O_CLOEXEC, O_RDONLY, O_WRONLY } from "../../core/uapi/fcntl.ts";
 import { requestName, vfioFileKind } from "../../core/uapi/requests.ts";
@@ -146,10 +147,12 @@ export class SimProcess implements Kernel {
 	/** exit(2), or death by a signal: mappings, then descriptors in ascending order, are given back. */
 	exit(): void {
 		if (!this.#alive) return;
-		this.memory.clear();
-		this.#fds.clear();
+		const releases = new Releases();
+		releases.defer(() => this.linux.exited(this));
+		releases.defer(() => this.#fds.clear());
+		releases.defer(() => this.memory.clear());
 		this.#alive = false;
-		this.linux.exited(this);
+		releases[Symbol.dispose]();
 	}
 
 	// ---- files ----

@@ -28,4 +28,9 @@ export const JOBS: Readonly<Record<string, LabJob>> = {
 		// The devices start with the driver that Linux has for them, which they must have again in the end.
 		script: (words) => `${MODULES}\nmodprobe nvme\n${job("run", words)}`,
 	},
+	attach: {
+		summary: "every device of the lab's host through the core, as a VMM would: memory, BARs, interrupts, DMA, reset",
+		limit: 300,
+		script: (words) => `${MODULES}\n${job("attach", words)}`,
+	},
 };

@@ -74,35 +74,44 @@ export const ACS: Check<DeviceSubject> = {
 function apart(pci: PciSysfs, bridges: readonly string[]): Outcome {
 	const text = "Linux keeps it apart from all other devices";
 	const lacking = bridges.filter((bridge) => isWeak(isolation(pci, bridge)));
-	if (lacking.length === 0) return { level: "ok", text };
-	return { level: "ok", text: `${text}, though ${lacking.join(", ")} would not from another one in the same place` };
+	return { level: "ok", text: lacking.length === 0 ? text : `${text}, though ${lacking.join(", ")} shows no ACS` };
 }
 
 function shared(pci: PciSysfs, name: string, bridges: readonly string[], group: ReadonlySet<string>): Outcome {
 	// A device is merged with the bridge that does not tell it from others, and with whatever that bridge is merged with.
-	const above = bridges
-		.filter((bridge) => group.has(bridge))
-		.map((bridge) => [bridge, isolation(pci, bridge)] as const);
-	const slot = name.slice(0, name.lastIndexOf("."));
-	const beside = [...group].filter((other) => other !== name && other.startsWith(`${slot}.`));
-	const functions = beside.length === 0 ? [] : [name, ...beside].map((one) => [one, isolation(pci, one)] as const);
-	const reasons = [
-		...above.filter(([, state]) => isWeak(state)).map(([bridge, state]) => `${bridge} ${BRIDGE[state]}`),
-		...functions.filter(([, state]) => isWeak(state)).map(([one, state]) => `${one} ${FUNCTION[state]}`),
-	];
+	const above = statesOf(
+		pci,
+		bridges.filter((bridge) => group.has(bridge)),
+	);
+	const slot = name.slice(0, -1);
+	const inSlot = [...group].filter((other) => other.startsWith(slot)).sort();
+	const beside = statesOf(pci, inSlot.length > 1 ? inSlot : []);
+	const reasons = [...reasonsIn(above, BRIDGE), ...reasonsIn(beside, FUNCTION)];
 	const text = "It shares its group";
 	if (reasons.length > 0)
 		return {
 			level: "warning",
-			text: `${text}, because ${reasons.join(", and ")}`,
+			text: `${text}, because ${reasons.join("; ")}`,
 			remedy: [
 				"Assign the whole group, or leave the rest of it without drivers.",
 				"To have the device alone, put it into a slot behind a port with ACS, or look for ACS in the firmware setup.",
 			],
 		};
-	if ([...above, ...functions].some(([, state]) => state === "unreadable"))
+	if ([...above.values(), ...beside.values()].includes("unreadable"))
 		return { level: "unknown", text: `${text}; only root can read the registers that say why` };
 	return { level: "warning", text: `${text}, and no port above it nor function beside it shows why` };
+}
+
+function statesOf(pci: PciSysfs, names: readonly string[]): ReadonlyMap<string, Isolation> {
+	return new Map(names.map((name) => [name, isolation(pci, name)]));
+}
+
+/** A sentence for each state that does not isolate, with all that are in it. */
+function reasonsIn(states: ReadonlyMap<string, Isolation>, reasons: Readonly<Record<string, string>>): string[] {
+	return Object.entries(reasons).flatMap(([state, reason]) => {
+		const names = [...states].filter(([, one]) => one === state).map(([name]) => name);
+		return names.length === 0 ? [] : [`${names.join(", ")}: ${reason}`];
+	});
 }
 
 function isolation(pci: PciSysfs, name: string): Isolation {
@@ -117,13 +126,13 @@ function isWeak(state: Isolation): boolean {
 }
 
 const BRIDGE: Readonly<Record<string, string>> = {
-	"no ACS": "has no ACS",
-	"ACS off": "has its ACS switched off",
-	conventional: "is a bridge to conventional PCI, behind which all requests look alike",
+	"no ACS": "a port without ACS",
+	"ACS off": "a port whose ACS is switched off",
+	conventional: "a bridge to conventional PCI, behind which all requests look alike",
 };
 
 const FUNCTION: Readonly<Record<string, string>> = {
-	"no ACS": "has no ACS towards the other functions of its slot",
-	"ACS off": "has its ACS towards the other functions of its slot switched off",
-	conventional: "is conventional PCI, which has no ACS",
+	"no ACS": "functions of one slot, without ACS towards each other",
+	"ACS off": "functions of one slot, whose ACS is switched off",
+	conventional: "functions of one slot in conventional PCI, which has no ACS",
 };

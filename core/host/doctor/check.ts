@@ -8,7 +8,10 @@ import type { Kernel } from "../../kernel.ts";
 import type { GroupMember } from "../groups.ts";
 import { type PciSysfs, readNames, readText } from "../sysfs.ts";
 
-/** `ok`: nothing to do. `warning`: works, or would, with a drawback. `problem`: assigning fails. `unknown`: it cannot be told. */
+/**
+ * `ok`: nothing is wrong. `warning`: assigning works with a drawback, or does not work for a device that nobody asked for.
+ * `problem`: assigning fails. `unknown`: it cannot be told.
+ */
 export type FindingLevel = "ok" | "warning" | "problem" | "unknown";
 
 /** One thing that was looked at. */
@@ -59,7 +62,7 @@ export interface DeviceSubject {
 	readonly members: readonly GroupMember[];
 }
 
-/** The level of what keeps a device from being assigned as things are. */
+/** The level of what keeps a device from being assigned. */
 export function obstacle(subject: DeviceSubject): FindingLevel {
 	return subject.asked ? "problem" : "warning";
 }

@@ -27,6 +27,8 @@ export const IDENTITY: Check<DeviceSubject> = {
 	},
 };
 
+const HOT_RESET = "Behind a port, a hot reset resets all functions of the slot at once, when all of them are assigned.";
+
 /** How Linux can reset it between two users. */
 export const RESET: Check<DeviceSubject> = {
 	item: "reset",
@@ -34,6 +36,14 @@ export const RESET: Check<DeviceSubject> = {
 		const path = pci.path(name);
 		const files = namesIn(kernel, path) ?? [];
 		const methods = (evidence(kernel, `${path}/reset_method`) ?? "").split(/\s+/).filter((method) => method !== "");
+		const siblings = pci.devices().filter((other) => other !== name && other.startsWith(busOf(name)));
+		// Linux counts the siblings while it still looks for them, and again, rightly, when it resets.
+		if (methods.join() === "bus" && siblings.length > 0)
+			return {
+				level: "warning",
+				text: `By bus only, which fails, since ${siblings.join(", ")} would be reset along`,
+				remedy: [HOT_RESET],
+			};
 		if (methods.length > 0) return { level: "ok", text: `By ${methods.join(", then ")}` };
 		if (files.includes("reset_method"))
 			return {
@@ -46,7 +56,7 @@ export const RESET: Check<DeviceSubject> = {
 		return {
 			level: "warning",
 			text: "Linux has no way to reset it alone: what one user leaves in the device, the next one finds",
-			remedy: ["Behind a port, a hot reset resets all functions of the slot at once, when all of them are assigned."],
+			remedy: [HOT_RESET],
 		};
 	},
 };
@@ -91,6 +101,11 @@ export const BARS_CHECK: Check<DeviceSubject> = {
 		};
 	},
 };
+
+/** `0000:05:` of `0000:05:00.0`. */
+function busOf(name: string): string {
+	return name.slice(0, -"00.0".length);
+}
 
 function hex(value: number, digits: number): string {
 	return value.toString(16).padStart(digits, "0");

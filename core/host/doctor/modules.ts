@@ -13,7 +13,7 @@ const BUILT = 'Where that fails, the kernel is built without: grep VFIO "/boot/c
 export const MODULES: readonly Check<HostSubject>[] = [
 	{
 		item: "module vfio",
-		examine: ({ kernel }) => loaded(hasModule(kernel, "vfio") || has(kernel, "/sys/class/vfio"), "vfio-pci"),
+		examine: ({ kernel }) => loaded(hasModule(kernel, "vfio") || has(kernel, "/sys/class/vfio"), "vfio-pci", BUILT),
 	},
 	{
 		item: "module vfio_iommu_type1",
@@ -41,7 +41,7 @@ function hasModule(kernel: Kernel, name: string): boolean {
 	return has(kernel, `/sys/module/${name}`);
 }
 
-function loaded(present: boolean, module: string): Outcome {
+function loaded(present: boolean, module: string, ...more: string[]): Outcome {
 	if (present) return { level: "ok", text: "Loaded" };
-	return { level: "problem", text: "Not loaded", remedy: [`sudo modprobe ${module}`, BUILT] };
+	return { level: "problem", text: "Not loaded", remedy: [`sudo modprobe ${module}`, ...more] };
 }

@@ -28,15 +28,17 @@ export const CONTAINER_NODE: Check<HostSubject> = {
 export const GROUP_NODE: Check<DeviceSubject> = {
 	item: "group node",
 	examine(subject) {
-		const { kernel, group, members, name } = subject;
+		const { kernel, group, members, name, asked } = subject;
 		if (group === undefined) return undefined;
 		const path = `/dev/vfio/${group}`;
-		if (!members.some((member) => member.driver !== undefined && isVfioDriver(member.driver)))
+		if (!members.some((member) => member.driver !== undefined && isVfioDriver(member.driver))) {
+			if (!asked) return undefined;
 			return {
 				level: "unknown",
 				text: `${path} appears once a device of the group is with vfio-pci`,
 				remedy: isRoot(kernel) ? [] : [`Only root may open it then, unless you get it: sudo chown "$USER" ${path}`],
 			};
+		}
 		const refusal = tryOpen(kernel, path);
 		if (!refusal) return { level: "ok", text: `This process may open ${path}, and nobody has it open` };
 		const error = explainGroupNode(kernel, group, name, refusal);

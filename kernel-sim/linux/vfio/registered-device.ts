@@ -4,6 +4,7 @@
  * @module
  */
 import type { Clock } from "../../../core/kernel.ts";
+import { Releases } from "../../../core/release.ts";
 import type { OpenFile } from "../file.ts";
 import { Sleep } from "../sleep.ts";
 import type { VfioDeviceOps } from "./device.ts";
@@ -67,9 +68,12 @@ export class RegisteredDevice {
 
 	#fileReleased(): void {
 		if (--this.#openCount > 0) return;
-		this.ops.close();
-		this.group.unuse();
-		this.#nextRequest?.[Symbol.dispose]();
-		this.#leaving?.wake();
+		// A device model that throws while it is reset must not leave the group in use for ever.
+		const releases = new Releases();
+		releases.defer(() => this.#leaving?.wake());
+		releases.defer(() => this.#nextRequest?.[Symbol.dispose]());
+		releases.defer(() => this.group.unuse());
+		releases.defer(() => this.ops.close());
+		releases[Symbol.dispose]();
 	}
 }

@@ -21,13 +21,13 @@ const DEVCTL = 0x40 + 8;
 
 describe("Function level reset", () => {
 	it.each([
-		["a word", () => [DEVCTL, 2, 0xa810] as const],
-		["the upper byte", () => [DEVCTL + 1, 1, 0x80] as const],
-		["a dword", () => [DEVCTL, 4, 0x8000] as const],
-	])("starts when DEVCTL is written as %s with the bit set", (_name, write) => {
+		["a word", DEVCTL, 2, 0xa810],
+		["the upper byte", DEVCTL + 1, 1, 0x80],
+		["a dword", DEVCTL, 4, 0x8000],
+	] as const)("starts when DEVCTL is written as %s with the bit set", (_name, offset, width, value) => {
 		const { fn, model } = resetBench({ capabilities: [express({ offset: 0x40, flr: true })] });
 		expect(fn.resetMethods).toEqual(["flr"]);
-		fn.configWrite(...write());
+		fn.configWrite(offset, width, value);
 		expect(model.log).toEqual(["reset"]);
 		expect([fn.configRead(PCI_COMMAND, 2), fn.barAddress(0), fn.intxAsserted]).toEqual([0, 0n, false]);
 		expect(fn.configRead(DEVCTL, 2) & 0x8000).toBe(0);

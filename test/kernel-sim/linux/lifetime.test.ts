@@ -199,6 +199,24 @@ describe("lifetimes", () => {
 		openGroup(second, NVME);
 	});
 
+	it("a device model that throws while it is reset does not keep anything open", () => {
+		const { linux, kernel, group, container, device } = open();
+		const model = linux.machine.function(NVME)?.model as { reset(): void };
+		const reset = model.reset.bind(model);
+		model.reset = () => {
+			throw new Error("misbehaves");
+		};
+		const bar = kernel.mmap(device, 0x1000, PROT_READ, MAP_SHARED, 0);
+		expect(kernel.file(device)?.released).toBe(false);
+		expect(() => kernel.exit()).toThrow("misbehaves");
+		expect(outcome(() => bar.read(0, 4))).toBe("EFAULT");
+		model.reset = reset;
+		expect(linux.leaks()).toEqual(NOTHING);
+		expect([container, group].map((fd) => kernel.file(fd))).toEqual([undefined, undefined]);
+		const next = linux.process();
+		expect(deviceFd(next, attach(next).group, NVME)).toBeGreaterThan(2);
+	});
+
 	it("an empty container can be used again for another type", () => {
 		const linux = boot();
 		const kernel = linux.process();

@@ -4,8 +4,6 @@
  */
 import process from "node:process";
 import { setTimeout as delay } from "node:timers/promises";
-import { VfioDevice } from "../../../core/device/device.ts";
-import { bindGroup } from "../../../core/host/bind.ts";
 import { PciSysfs } from "../../../core/host/sysfs.ts";
 import { LinuxKernel } from "../../../kernel-linux/mod.ts";
 import { main } from "../../../runner/cli/main.ts";
@@ -13,6 +11,7 @@ import type { Terminal } from "../../../runner/cli/terminal.ts";
 import { checksum } from "../../../runner/disk.ts";
 import type { RunReport } from "../../../runner/run-report.ts";
 import { labDiskContent } from "../lab-disk.ts";
+import { openedAgain } from "./opened-again.ts";
 import { notGivenBack, processState } from "./process-state.ts";
 import { Tally } from "./tally.ts";
 
@@ -74,25 +73,10 @@ async function check({ address, interrupt, results }: Case): Promise<{ problems:
 	if (device?.interruptMode !== interrupt) problems.push(`it interrupted by ${device?.interruptMode}`);
 	if (pci.driver(address) !== driver)
 		problems.push(`its driver was ${driver ?? "none"}, and now is ${pci.driver(address) ?? "none"}`);
-	problems.push(...openedAgain(address));
+	problems.push(...openedAgain(kernel, address));
 	const time = (report.milliseconds / 1000).toFixed(1);
 	const back = driver === undefined ? "back without a driver" : `back with ${driver}`;
 	return { problems, details: `${interrupts} interrupts, ${JSON.stringify(results)}, ${back}, ${time} s` };
-}
-
-/** Whether the group is free for the next one. */
-function openedAgain(address: string): string[] {
-	try {
-		const group = bindGroup(kernel, address);
-		try {
-			VfioDevice.open(kernel, address)[Symbol.dispose]();
-		} finally {
-			group[Symbol.dispose]();
-		}
-		return [];
-	} catch (error) {
-		return [`it cannot be opened again: ${(error as Error).message}`];
-	}
 }
 
 /** nvme binds from a thread of its own. */
