@@ -13,11 +13,18 @@ function readVersion(): string {
 }
 
 const interrupt = new AbortController();
+/** A launcher may pass on a signal that the terminal has sent to us already: within this time it is the same one. */
+const SAME_SIGNAL_MS = 1000;
+let interruptedAt = 0;
 for (const signal of ["SIGINT", "SIGTERM"] as const)
 	process.on(signal, () => {
-		// A second signal means that giving things back takes too long for somebody.
-		if (interrupt.signal.aborted) process.exit(130);
-		interrupt.abort(signal);
+		if (!interrupt.signal.aborted) {
+			interruptedAt = performance.now();
+			interrupt.abort(signal);
+		} else if (performance.now() - interruptedAt > SAME_SIGNAL_MS) {
+			// A second one means that giving things back takes too long for somebody.
+			process.exit(130);
+		}
 	});
 // Whoever reads our output may stop early (`| head`): that is no error of ours.
 process.stdout.on("error", (error: NodeJS.ErrnoException) => {

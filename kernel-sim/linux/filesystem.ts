@@ -10,10 +10,7 @@ import { Attribute, type AttributeOptions, type DeviceOpen, type FileContent } f
 
 /** memfs's inode, as far as it is used here. */
 interface MemfsNode {
-	readonly perm: number;
-	readonly uid: number;
 	isDirectory(): boolean;
-	chown(uid: number, gid: number): void;
 }
 
 /** memfs's directory entry, as far as it is used here. */
@@ -38,16 +35,9 @@ const ERRNOS: Readonly<Record<string, number>> = { ENOENT, ENOTDIR, EACCES, EISD
 
 const S_IFCHR = 0o020000;
 const S_IFREG = 0o100000;
-
-// memfs asks who it runs for; this file system checks permissions above it, for each simulated process.
-const SUPERUSER = {
-	getuid: () => 0,
-	getgid: () => 0,
-	cwd: () => "/",
-	platform: "linux",
-	emitWarning: () => {},
-	env: {},
-};
+/** memfs checks permissions for whoever runs this program; so it sees these, and the simulated ones are kept here. */
+const OPEN_TO_ALL = 0o777;
+const DIRECTORY_MODE = 0o755;
 
 /** The file system that all processes of a simulated Linux see. */
 export class FileSystem {
@@ -57,21 +47,24 @@ export class FileSystem {
 	readonly #core: any;
 	readonly #contents = new WeakMap<MemfsNode, FileContent>();
 	readonly #devices = new WeakMap<MemfsNode, DeviceOpen>();
+	/** Permission bits and owners other than a directory's defaults. */
+	readonly #modes = new WeakMap<MemfsNode, number>();
+	readonly #owners = new WeakMap<MemfsNode, number>();
 
 	constructor() {
-		this.#volume = memfs({}, { process: SUPERUSER as never }).vol;
+		this.#volume = memfs().vol;
 		// biome-ignore lint/suspicious/noExplicitAny: memfs exports no type for it
 		this.#core = (this.#volume as any)._core;
 	}
 
 	/** Makes a directory and those above it. Processes have no call that makes files in it. */
 	directory(path: string): void {
-		this.#volume.mkdirSync(path, { recursive: true, mode: 0o755 });
+		this.#volume.mkdirSync(path, { recursive: true, mode: OPEN_TO_ALL });
 	}
 
 	/** Makes a regular file. */
 	file(path: string, content: FileContent, mode: number): void {
-		this.#contents.set(this.#create(path, S_IFREG | mode), content);
+		this.#contents.set(this.#create(path, S_IFREG, mode), content);
 	}
 
 	/** Makes a text attribute. @param mode by what can be done with it when left out */
@@ -93,7 +86,7 @@ export class FileSystem {
 
 	/** Makes a device node that belongs to root. */
 	device(path: string, mode: number, open: DeviceOpen): void {
-		this.#devices.set(this.#create(path, S_IFCHR | mode), open);
+		this.#devices.set(this.#create(path, S_IFCHR, mode), open);
 	}
 
 	/** Removes a file, a link, or a directory with all that is in it. Nothing happens when there is none. */
@@ -109,7 +102,7 @@ export class FileSystem {
 	/** chown(2). @returns 0 or -errno */
 	chown(path: string, uid: number): number {
 		return this.#try(() => {
-			this.#node(path).chown(uid, uid);
+			this.#owners.set(this.#node(path), uid);
 			return 0;
 		});
 	}
@@ -117,7 +110,7 @@ export class FileSystem {
 	/** chmod(2). @returns 0 or -errno */
 	chmod(path: string, mode: number): number {
 		return this.#try(() => {
-			this.#volume.chmodSync(path, mode);
+			this.#modes.set(this.#node(path), mode & 0o777);
 			return 0;
 		});
 	}
@@ -128,7 +121,8 @@ export class FileSystem {
 			const node = this.#node(path);
 			const open = this.#devices.get(node);
 			const kind = node.isDirectory() ? "directory" : open ? "device" : "file";
-			return { kind, mode: node.perm & 0o777, uid: node.uid, content: this.#contents.get(node), open } as const;
+			const mode = this.#modes.get(node) ?? DIRECTORY_MODE;
+			return { kind, mode, uid: this.#owners.get(node) ?? 0, content: this.#contents.get(node), open } as const;
 		});
 	}
 
@@ -143,8 +137,9 @@ export class FileSystem {
 	}
 
 	/** A new inode in a directory: a quarter of what the public calls for it cost, and there are hundreds. */
-	#create(path: string, mode: number): MemfsNode {
-		const node = this.#core.createNode(mode) as MemfsNode;
+	#create(path: string, type: number, mode: number): MemfsNode {
+		const node = this.#core.createNode(type | OPEN_TO_ALL) as MemfsNode;
+		this.#modes.set(node, mode);
 		this.#directoryOf(path).createChild(path.slice(path.lastIndexOf("/") + 1), node);
 		return node;
 	}

@@ -1,7 +1,25 @@
 import type { Case } from "../case.ts";
+import { bindingCases } from "./binding.ts";
+import { configSpaceCases } from "./config-space.ts";
 import { containerCases } from "./container.ts";
+import { deviceInfoCases } from "./device-info.ts";
+import { featureCases } from "./features.ts";
 import { groupCases } from "./group.ts";
+import { interruptCases } from "./interrupts.ts";
+import { lifetimeCases } from "./lifetime.ts";
 import { mapUnmapCases } from "./map-unmap.ts";
+import { resetCases } from "./reset.ts";
 
 /** Every case, section by section. */
-export const CASES: readonly Case[] = [...containerCases, ...groupCases, ...mapUnmapCases];
+export const CASES: readonly Case[] = [
+	...containerCases,
+	...groupCases,
+	...mapUnmapCases,
+	...deviceInfoCases,
+	...configSpaceCases,
+	...interruptCases,
+	...resetCases,
+	...featureCases,
+	...bindingCases,
+	...lifetimeCases,
+];
