@@ -15,7 +15,7 @@ import {
 	type Outcome,
 	outcomeOf,
 } from "./doctor/check.ts";
-import { BARS_CHECK, IDENTITY, RESET } from "./doctor/device.ts";
+import { answers, BARS_CHECK, IDENTITY, RESET } from "./doctor/device.ts";
 import { DRIVER, DRIVER_OVERRIDE } from "./doctor/driver.ts";
 import { GROUP, RESERVED_REGIONS } from "./doctor/group.ts";
 import { INTERRUPT_REMAPPING } from "./doctor/interrupt-remapping.ts";
@@ -87,7 +87,7 @@ export function examineHost(kernel: Kernel, options: DoctorOptions = {}): Findin
 /** The functions of a host that may be assigned: all but bridges, whatever driver they have. */
 export function assignableEndpoints(kernel: Kernel): string[] {
 	const pci = new PciSysfs(kernel);
-	return pci.devices().filter((name) => !pci.isBridge(name) && pci.ids(name).class >> 16 !== PCI_BASE_CLASS_BRIDGE);
+	return pci.devices().filter((name) => !isBridge(pci, name) && pci.ids(name).class >> 16 !== PCI_BASE_CLASS_BRIDGE);
 }
 
 function examineDevice(kernel: Kernel, name: string, asked: boolean): Finding[] {
@@ -96,13 +96,18 @@ function examineDevice(kernel: Kernel, name: string, asked: boolean): Finding[] 
 	const pci = new PciSysfs(kernel);
 	try {
 		const group = groupIfAny(kernel, name);
-		if (pci.isBridge(name)) return only(BRIDGE);
+		if (isBridge(pci, name)) return only(BRIDGE);
 		const members = group === undefined ? [] : groupMembers(kernel, group);
 		const subject: DeviceSubject = { kernel, pci, name, asked, group, members };
 		return DEVICE_CHECKS.flatMap((check) => carryOut(check, subject)).map(about);
 	} catch (error) {
 		return only(outcomeOf(error, "problem"));
 	}
+}
+
+/** What does not answer is a problem of its own, whatever it was. */
+function isBridge(pci: PciSysfs, name: string): boolean {
+	return answers(pci, name) && pci.isBridge(name);
 }
 
 const BRIDGE: Outcome = {

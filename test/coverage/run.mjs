@@ -11,7 +11,7 @@ const WANTED = 90;
 /** Files that hold nothing but types are never loaded, and would count as uncovered. */
 function typesOnly(file) {
 	const { code } = swc.transformSync(readFileSync(file, "utf8"), { mode: "strip-only" });
-	const statements = code.replaceAll(/\/\*[^]*?\*\/|\/\/.*/g, "").replaceAll(/export\s*\{\s*\}\s*;?/g, "");
+	const statements = code.replaceAll(/\/\*[\s\S]*?\*\/|\/\/.*/g, "").replaceAll(/export\s*\{\s*\}\s*;?/g, "");
 	return statements.replaceAll(";", "").trim() === "";
 }
 

@@ -2,15 +2,17 @@
 // and no bundler between, which is the proof that the core is pure.
 import * as matchers from "npm:@vitest/expect@4.1.12";
 
-// deno-lint-ignore-file no-explicit-any
-const { chai, JestChaiExpect, JestExtend, JestAsymmetricMatchers, setState, GLOBAL_EXPECT } = matchers as any;
+// biome-ignore lint/suspicious/noExplicitAny: the package types these for use inside vitest only
+type Any = any;
+
+const { chai, JestChaiExpect, JestExtend, JestAsymmetricMatchers, setState, GLOBAL_EXPECT } = matchers as Any;
 chai.use(JestExtend);
 chai.use(JestChaiExpect);
 chai.use(JestAsymmetricMatchers);
 
-export const expect: any = (value: unknown, message?: string) => chai.expect(value, message);
+export const expect: Any = (value: unknown, message?: string) => chai.expect(value, message);
 Object.assign(expect, chai.expect);
-(globalThis as any)[GLOBAL_EXPECT] = expect;
+(globalThis as Any)[GLOBAL_EXPECT] = expect;
 setState(
 	{ assertionCalls: 0, isExpectingAssertions: false, expectedAssertionsNumber: null, environment: "deno" },
 	expect,
@@ -62,7 +64,7 @@ function title(text: string, row: readonly unknown[]): string {
 }
 
 function each(define: (name: string, body: () => unknown) => void) {
-	return (rows: readonly unknown[]) => (name: string, body: (...row: any[]) => unknown) => {
+	return (rows: readonly unknown[]) => (name: string, body: (...row: Any[]) => unknown) => {
 		for (const [index, row] of rows.entries()) {
 			const values = Array.isArray(row) ? row : [row];
 			define(`${title(name, values)} #${index}`, () => body(...values));

@@ -33,4 +33,9 @@ export const JOBS: Readonly<Record<string, LabJob>> = {
 		limit: 300,
 		script: (words) => `${MODULES}\n${job("attach", words)}`,
 	},
+	bench: {
+		summary: "how fast the library is on the real kernel, as ratios to a C program",
+		limit: 300,
+		script: (words) => `${MODULES}\n${job("bench", words)}`,
+	},
 };

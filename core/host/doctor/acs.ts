@@ -86,12 +86,15 @@ function shared(pci: PciSysfs, name: string, bridges: readonly string[], group: 
 	const slot = name.slice(0, -1);
 	const inSlot = [...group].filter((other) => other.startsWith(slot)).sort();
 	const beside = statesOf(pci, inSlot.length > 1 ? inSlot : []);
-	const reasons = [...reasonsIn(above, BRIDGE), ...reasonsIn(beside, FUNCTION)];
+	const reasons = [
+		...[...above].flatMap(([bridge, state]) => (isWeak(state) ? [aboutBridge(bridge, state)] : [])),
+		...aboutSlot(beside),
+	];
 	const text = "It shares its group";
 	if (reasons.length > 0)
 		return {
 			level: "warning",
-			text: `${text}, because ${reasons.join("; ")}`,
+			text: `${text}: ${reasons.join("; ")}`,
 			remedy: [
 				"Assign the whole group, or leave the rest of it without drivers.",
 				"To have the device alone, put it into a slot behind a port with ACS, or look for ACS in the firmware setup.",
@@ -106,13 +109,24 @@ function statesOf(pci: PciSysfs, names: readonly string[]): ReadonlyMap<string, 
 	return new Map(names.map((name) => [name, isolation(pci, name)]));
 }
 
-/** A sentence for each state that does not isolate, with all that are in it. */
-function reasonsIn(states: ReadonlyMap<string, Isolation>, reasons: Readonly<Record<string, string>>): string[] {
-	return Object.entries(reasons).flatMap(([state, reason]) => {
+function aboutBridge(name: string, state: Isolation): string {
+	if (state === "conventional") return `bridge ${name} leads to conventional PCI, behind which all requests look alike`;
+	return state === "no ACS" ? `port ${name} has no ACS` : `port ${name} has its ACS switched off`;
+}
+
+/** A sentence for each kind of weakness, with all functions that have it. */
+function aboutSlot(states: ReadonlyMap<string, Isolation>): string[] {
+	return Object.entries(BETWEEN_FUNCTIONS).flatMap(([state, text]) => {
 		const names = [...states].filter(([, one]) => one === state).map(([name]) => name);
-		return names.length === 0 ? [] : [`${names.join(", ")}: ${reason}`];
+		return names.length === 0 ? [] : [`${text} the functions of its slot (${names.join(", ")})`];
 	});
 }
+
+const BETWEEN_FUNCTIONS: Readonly<Partial<Record<Isolation, string>>> = {
+	"no ACS": "no ACS between",
+	"ACS off": "ACS is switched off between",
+	conventional: "conventional PCI has no ACS between",
+};
 
 function isolation(pci: PciSysfs, name: string): Isolation {
 	const config = pci.config(name);
@@ -124,15 +138,3 @@ function isolation(pci: PciSysfs, name: string): Isolation {
 function isWeak(state: Isolation): boolean {
 	return state !== "isolated" && state !== "unreadable";
 }
-
-const BRIDGE: Readonly<Record<string, string>> = {
-	"no ACS": "a port without ACS",
-	"ACS off": "a port whose ACS is switched off",
-	conventional: "a bridge to conventional PCI, behind which all requests look alike",
-};
-
-const FUNCTION: Readonly<Record<string, string>> = {
-	"no ACS": "functions of one slot, without ACS towards each other",
-	"ACS off": "functions of one slot, whose ACS is switched off",
-	conventional: "functions of one slot in conventional PCI, which has no ACS",
-};

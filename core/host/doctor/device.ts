@@ -3,9 +3,14 @@
  *
  * @module
  */
+import type { PciSysfs } from "../sysfs.ts";
 import { type Check, type DeviceSubject, evidence, formatBytes, namesIn } from "./check.ts";
 
-const ABSENT = 0xffff;
+/** A function that is off or gone reads all ones, its header type included. @throws VfioError `kernel` */
+export function answers(pci: PciSysfs, name: string): boolean {
+	const [low, high] = pci.config(name);
+	return low !== 0xff || high !== 0xff;
+}
 
 /** What it is, and whether it answers. */
 export const IDENTITY: Check<DeviceSubject> = {
@@ -13,8 +18,7 @@ export const IDENTITY: Check<DeviceSubject> = {
 	examine({ pci, name }) {
 		const { vendor, device, class: code } = pci.ids(name);
 		const text = `${hex(vendor, 4)}:${hex(device, 4)}, class ${hex(code, 6)}`;
-		const [low = 0, high = 0] = pci.config(name);
-		if ((low | (high << 8)) !== ABSENT) return { level: "ok", text };
+		if (answers(pci, name)) return { level: "ok", text };
 		return {
 			level: "problem",
 			text: `${text}; it does not answer: every register reads all ones`,
@@ -27,8 +31,6 @@ export const IDENTITY: Check<DeviceSubject> = {
 	},
 };
 
-const HOT_RESET = "Behind a port, a hot reset resets all functions of the slot at once, when all of them are assigned.";
-
 /** How Linux can reset it between two users. */
 export const RESET: Check<DeviceSubject> = {
 	item: "reset",
@@ -36,13 +38,17 @@ export const RESET: Check<DeviceSubject> = {
 		const path = pci.path(name);
 		const files = namesIn(kernel, path) ?? [];
 		const methods = (evidence(kernel, `${path}/reset_method`) ?? "").split(/\s+/).filter((method) => method !== "");
+		const instead =
+			pci.bridgesAbove(name).length === 0
+				? "In a slot behind a port it would have a bus reset at least."
+				: "A hot reset resets all functions of its bus at once, when all of them are assigned.";
 		const siblings = pci.devices().filter((other) => other !== name && other.startsWith(busOf(name)));
 		// Linux counts the siblings while it still looks for them, and again, rightly, when it resets.
 		if (methods.join() === "bus" && siblings.length > 0)
 			return {
 				level: "warning",
 				text: `By bus only, which fails, since ${siblings.join(", ")} would be reset along`,
-				remedy: [HOT_RESET],
+				remedy: [instead],
 			};
 		if (methods.length > 0) return { level: "ok", text: `By ${methods.join(", then ")}` };
 		if (files.includes("reset_method"))
@@ -56,7 +62,7 @@ export const RESET: Check<DeviceSubject> = {
 		return {
 			level: "warning",
 			text: "Linux has no way to reset it alone: what one user leaves in the device, the next one finds",
-			remedy: [HOT_RESET],
+			remedy: [instead],
 		};
 	},
 };

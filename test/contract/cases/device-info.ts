@@ -55,7 +55,7 @@ export const deviceInfoCases: readonly Case[] = [
 			] as const) {
 				const { fd } = t.device(device);
 				const { answer, info } = t.regionInfo(fd, CONFIG);
-				t.is([answer, info.flags, info.size, info.offset], [0, READ_WRITE, size, 7 * 2 ** 40].map((one, index) => (index > 1 ? BigInt(one) : one)));
+				t.is([answer, info.flags, Number(info.size), Number(info.offset)], [0, READ_WRITE, size, 7 * 2 ** 40]);
 			}
 		},
 	},
@@ -293,7 +293,7 @@ export const deviceInfoCases: readonly Case[] = [
 		run(t) {
 			const { fd } = t.device(of(edu, t.host));
 			t.is(t.pwrite(fd, 0, EDU.DMA_SOURCE, "0807060504030201"), 8);
-			t.is(t.pread(fd, 0, EDU.DMA_SOURCE, 8), t.by({ "6.12": "0807060504030201", "7.2": "0807060504030201" }));
+			t.is(t.pread(fd, 0, EDU.DMA_SOURCE, 8), "0807060504030201");
 			t.is(t.pread(fd, 0, EDU.ID, 2), "0000");
 			for (const [offset, length] of [
 				[0, 8],
