@@ -7,7 +7,13 @@ import { VfioError } from "../errors.ts";
 import type { AccessWidth } from "../kernel.ts";
 import type { DirectArea, GuestBar, GuestPciFunction, PciSlot } from "../machine/machine.ts";
 import { Releases } from "../release.ts";
-import { PCI_COMMAND, PCI_COMMAND_INTX_DISABLE, PCI_COMMAND_MASTER, PCI_PM_CTRL_STATE_MASK } from "../uapi/pci_regs.ts";
+import {
+	PCI_COMMAND,
+	PCI_COMMAND_INTX_DISABLE,
+	PCI_COMMAND_MASTER,
+	PCI_COMMAND_MEMORY,
+	PCI_PM_CTRL_STATE_MASK,
+} from "../uapi/pci_regs.ts";
 import { VFIO_PCI_CONFIG_REGION_INDEX, VFIO_PCI_ERR_IRQ_INDEX, VFIO_PCI_REQ_IRQ_INDEX } from "../uapi/vfio.ts";
 import { type AssignOptions, type CheckedOptions, checkOptions } from "./assign-options.ts";
 import { BarPlacement } from "./bar-placement.ts";
@@ -271,6 +277,7 @@ export class AssignedFunction implements GuestPciFunction {
 	#restart(): void {
 		const { registers, capabilities } = this.#layout;
 		this.#config.restart(registers.clone());
+		this.#bars.setDecoding(false);
 		this.#effects = new EffectMap(this.#config.size, capabilities);
 		this.#interrupts.forget();
 		this.#interrupts.msix?.table.reset();
@@ -293,7 +300,9 @@ export class AssignedFunction implements GuestPciFunction {
 	}
 
 	#placeBars(): void {
-		const powered = powerState(this.#config.registers, this.#layout.capabilities.power) === 0;
+		const { registers } = this.#config;
+		const powered = powerState(registers, this.#layout.capabilities.power) === 0;
+		this.#bars.setDecoding(powered && (registers.get(PCI_COMMAND, 2) & PCI_COMMAND_MEMORY) !== 0);
 		this.#placement.update(this.#link, powered);
 	}
 

@@ -37,6 +37,8 @@ export class Bars implements Disposable {
 	/** Mapped memory is used; off while INTx waits for an end of interrupt. */
 	#mappedOn = true;
 	#pendingBits = false;
+	/** The function decodes memory; while it does not, touching a mapping would end a process with SIGBUS. */
+	#decoding = false;
 
 	/** @param pageSize bytes, the host's */
 	constructor(
@@ -89,6 +91,11 @@ export class Bars implements Disposable {
 		return this.#mappedOn;
 	}
 
+	/** The guest has switched the decoding of memory, or the function's power. */
+	setDecoding(on: boolean): void {
+		this.#decoding = on;
+	}
+
 	/** Switches the use of mapped memory. Asking for the present state is free. */
 	setMapped(on: boolean): void {
 		if (on === this.#mappedOn) return;
@@ -127,7 +134,7 @@ export class Bars implements Disposable {
 		if (!bar?.accepts(offset, 8)) return ALL_ONES_64;
 		if (bar.inTable(offset, 8) || bar.inPba(offset, 8))
 			return join(this.read(index, offset, 4), this.read(index, offset + 4, 4));
-		const area = this.#mappedOn ? bar.find(offset, 8) : undefined;
+		const area = this.#mapping(bar, offset, 8);
 		if (area) {
 			try {
 				return area.mapping.read64(offset - area.start);
@@ -150,7 +157,7 @@ export class Bars implements Disposable {
 		}
 		// Pending bits are read-only.
 		if (bar.inPba(offset, width)) return;
-		const area = this.#mappedOn ? bar.find(offset, width) : undefined;
+		const area = this.#mapping(bar, offset, width);
 		if (area) {
 			try {
 				area.mapping.write(offset - area.start, width, value);
@@ -171,7 +178,7 @@ export class Bars implements Disposable {
 			this.write(index, offset + 4, 4, Number((value >> 32n) & 0xffff_ffffn));
 			return;
 		}
-		const area = this.#mappedOn ? bar.find(offset, 8) : undefined;
+		const area = this.#mapping(bar, offset, 8);
 		if (area) {
 			try {
 				area.mapping.write64(offset - area.start, value);
@@ -184,8 +191,13 @@ export class Bars implements Disposable {
 		this.#host.endOfInterrupt();
 	}
 
+	/** Where the bytes are in this process's memory, if they may be touched there at this moment. */
+	#mapping(bar: Bar, offset: number, width: number): MappedArea | undefined {
+		return this.#mappedOn && this.#decoding ? bar.find(offset, width) : undefined;
+	}
+
 	#read(bar: Bar, offset: number, width: AccessWidth): number {
-		const area = this.#mappedOn ? bar.find(offset, width) : undefined;
+		const area = this.#mapping(bar, offset, width);
 		if (area) {
 			try {
 				return area.mapping.read(offset - area.start, width);

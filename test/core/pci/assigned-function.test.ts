@@ -82,6 +82,7 @@ describe("AssignedFunction.attach()", () => {
 		const reports: string[] = [];
 		const fn = AssignedFunction.attach(device, { onReport: (message) => reports.push(message) });
 		expect(reports.length).toBe(1);
+		fn.configWrite(4, 2, 0x2);
 		device.take();
 		fn.barRead(0, 0, 4);
 		fn.barRead(0, 0x4000, 4);

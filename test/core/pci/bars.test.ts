@@ -2,12 +2,36 @@ import { describe, expect, it } from "vitest";
 import { KernelError } from "../../../core/errors.ts";
 import type { AccessWidth } from "../../../core/kernel.ts";
 import { EIO } from "../../../core/uapi/errno.ts";
-import { assign, nicConfig, TABLE } from "../support/assigned.ts";
+import { assign, assignDecoding, nicConfig, TABLE } from "../support/assigned.ts";
 import { configSpace } from "../support/pci-config.ts";
 
 describe("AssignedFunction BAR access", () => {
+	it("leaves mapped memory alone while the guest has memory decoding off, or the power", () => {
+		// Touching it would end a process with SIGBUS.
+		const { device, fn } = assignDecoding();
+		const touched = () => {
+			throw new Error("touched");
+		};
+		for (const mapping of device.mappings)
+			Object.assign(mapping, { read: touched, write: touched, read64: touched, write64: touched });
+		expect(device.mappings.size).toBeGreaterThan(0);
+		const reach = () => {
+			fn.barRead(0, 0, 4);
+			fn.barWrite(0, 0, 2, 1);
+			fn.barRead64(0, 8);
+			fn.barWrite64(0, 8, 1n);
+			return device.take().filter((call) => !call.includes(" 7 "));
+		};
+		fn.configWrite(4, 2, 0x1);
+		expect(reach()).toHaveLength(4);
+		fn.configWrite(4, 2, 0x2);
+		device.writable.add(0x44);
+		fn.configWrite(0x44, 2, 0x3);
+		expect(reach()).toHaveLength(4);
+	});
+
 	it("uses mapped memory, with each access at its width", () => {
-		const { device, fn } = assign();
+		const { device, fn } = assignDecoding();
 		fn.barWrite(0, 0x100, 4, 0x44332211);
 		expect([1, 2, 4].map((width) => fn.barRead(0, 0x100, width as AccessWidth))).toEqual([0x11, 0x2211, 0x44332211]);
 		fn.barWrite64(0, 0x108, 0xfeed_0000_0000_0001n);
@@ -16,7 +40,7 @@ describe("AssignedFunction BAR access", () => {
 	});
 
 	it("R-01 goes to the kernel for what is not mapped, 64 bits at once where it is 64 bits", () => {
-		const { device, fn } = assign();
+		const { device, fn } = assignDecoding();
 		fn.barRead(0, TABLE + 0x800, 4);
 		fn.barRead64(0, TABLE + 0x808);
 		fn.barWrite64(0, TABLE + 0x808, 1n);
@@ -25,7 +49,7 @@ describe("AssignedFunction BAR access", () => {
 	});
 
 	it("goes to the kernel for what is not aligned, which it splits", () => {
-		const { device, fn } = assign();
+		const { device, fn } = assignDecoding();
 		fn.barRead(0, 0x101, 2);
 		fn.barWrite(0, 0x102, 4, 0);
 		fn.barRead64(0, 0x104);
@@ -41,7 +65,7 @@ describe("AssignedFunction BAR access", () => {
 		["between bytes", 0, 1.5, 1],
 		["three bytes", 0, 0, 3],
 	] as const)("answers all ones and drops writes: %s", (_, bar, offset, width) => {
-		const { device, fn, reports } = assign();
+		const { device, fn, reports } = assignDecoding();
 		fn.barWrite(bar, offset, width as AccessWidth, 0);
 		expect(fn.barRead(bar, offset, width as AccessWidth)).toBe(width === 1 ? 0xff : 0xffffffff);
 		expect(fn.barRead64(bar, offset === 0 ? 0x10000 : offset)).toBe(0xffff_ffff_ffff_ffffn);
@@ -50,7 +74,7 @@ describe("AssignedFunction BAR access", () => {
 	});
 
 	it("R-03 answers all ones and reports when the kernel refuses", () => {
-		const { device, fn, reports } = assign();
+		const { device, fn, reports } = assignDecoding();
 		device.failing = ["read 2", "write 2"];
 		expect(fn.barRead(2, 0, 4)).toBe(0xffffffff);
 		fn.barWrite(2, 0, 4, 1);
@@ -59,7 +83,7 @@ describe("AssignedFunction BAR access", () => {
 	});
 
 	it("R-03 answers all ones and reports when mapped memory fails, as with a device that is gone", () => {
-		const { device, fn, reports } = assign();
+		const { device, fn, reports } = assignDecoding();
 		const fail = () => {
 			throw new KernelError(EIO, "read", "0000:05:00.0");
 		};
@@ -73,7 +97,7 @@ describe("AssignedFunction BAR access", () => {
 	});
 
 	it("suppresses a flood of reports", () => {
-		const { device, fn, reports } = assign();
+		const { device, fn, reports } = assignDecoding();
 		device.failing = ["read 2"];
 		for (let n = 0; n < 1000; n++) fn.barRead(2, 0, 1);
 		expect(reports.length).toBe(32);
@@ -83,7 +107,7 @@ describe("AssignedFunction BAR access", () => {
 	});
 
 	it("maps nothing when mapping is switched off", () => {
-		const { device, fn } = assign({}, { mmap: false });
+		const { device, fn } = assignDecoding({}, { mmap: false });
 		expect(device.mappings.size).toBe(0);
 		fn.barRead(0, 0, 4);
 		expect(device.take()).toEqual(["read 0 0"]);
@@ -91,7 +115,7 @@ describe("AssignedFunction BAR access", () => {
 	});
 
 	it("maps a BAR through its table where the kernel allows that, and traps exactly the table's bytes", () => {
-		const { device, fn } = assign({ regions: { 0: { size: 0x10000, mappable: true, msixMappable: true } } });
+		const { device, fn } = assignDecoding({ regions: { 0: { size: 0x10000, mappable: true, msixMappable: true } } });
 		fn.barRead(0, TABLE + 0x800, 4);
 		fn.barWrite(0, TABLE + 0x800, 4, 7);
 		expect(device.take()).toEqual([]);
@@ -105,7 +129,7 @@ describe("AssignedFunction BAR access", () => {
 
 	it("R-01 maps only what the kernel's sparse areas allow", () => {
 		const sparseAreas = [{ offset: 0x8000, size: 0x1000 }];
-		const { device, fn } = assign({ regions: { 0: { size: 0x10000, mappable: true, sparseAreas } } });
+		const { device, fn } = assignDecoding({ regions: { 0: { size: 0x10000, mappable: true, sparseAreas } } });
 		fn.barRead(0, 0x8004, 4);
 		expect(device.take()).toEqual([]);
 		fn.barRead(0, 0x9000, 4);

@@ -50,6 +50,14 @@ export function assign(
 	return { device: made, slot, fn, reports };
 }
 
+/** The same, with the decoding of memory switched on, as firmware or a driver does. */
+export function assignDecoding(...args: Parameters<typeof assign>): Assigned {
+	const assigned = assign(...args);
+	assigned.fn.configWrite(4, 2, 0x2);
+	assigned.device.take();
+	return assigned;
+}
+
 /** Writes an entry of the MSI-X table: address 0xfee00000 + vector * 16, data 0x40 + vector. */
 export function program(fn: AssignedFunction, vector: number, masked = false): void {
 	const at = TABLE + 16 * vector;
