@@ -36,7 +36,7 @@ export interface TraceOptions {
  * ```ts
  * const kernel = new TracingKernel(linux.process(), {
  *   wants: (name) => name.startsWith("VFIO_IOMMU_"),
- *   onCall: (call) => print(`${call.name}(${call.target}, ${call.arguments}) = ${call.result}`),
+ *   onCall: (call) => console.log(`${call.name}(${call.target}, ${call.arguments}) = ${call.result}`),
  * });
  * ```
  */

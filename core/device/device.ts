@@ -22,7 +22,7 @@ import { Container } from "./container.ts";
 import { Group } from "./group.ts";
 import { type HotResetDevice, hotReset, hotResetInfo } from "./hot-reset.ts";
 import type { IoAddressSpace } from "./io-address-space.ts";
-import { type Irq, queryIrq } from "./irq.ts";
+import { type Irq, irqName, queryIrq } from "./irq.ts";
 import { IrqSetup } from "./irq-setup.ts";
 import { queryRegion, type Region } from "./region.ts";
 import { RegionAccess } from "./region-access.ts";
@@ -58,13 +58,16 @@ export class VfioDevice implements Disposable {
 	readonly kernel: Kernel;
 	/** Such as `0000:05:00.0`. */
 	readonly name: string;
+	/** The device's file descriptor, closed when the device is disposed. */
 	readonly fd: number;
 	readonly group: Group;
 	/** The container its group is in. */
 	readonly container: Container;
 	/** `VFIO_DEVICE_FLAGS_*` bits. */
 	readonly flags: number;
+	/** Regions have the indices below this one. */
 	readonly regionCount: number;
+	/** Interrupts have the indices below this one. */
 	readonly irqCount: number;
 	/** Learns of each access that failed, with the device's name in the message. */
 	onReport: (message: string) => void;
@@ -226,12 +229,14 @@ export class VfioDevice implements Disposable {
 	/** Masks an interrupt; Linux has that for INTx only. @throws VfioError `interrupt-failed`, `disposed` */
 	maskIrq(index: number): void {
 		this.#requireOpen("mask an interrupt of");
+		this.#requireMaskable("mask", index);
 		this.#irqSetup.mask(index);
 	}
 
 	/** Unmasks an interrupt; Linux has that for INTx only. @throws VfioError `interrupt-failed`, `disposed` */
 	unmaskIrq(index: number): void {
 		this.#requireOpen("unmask an interrupt of");
+		this.#requireMaskable("unmask", index);
 		this.#irqSetup.unmask(index);
 	}
 
@@ -269,6 +274,12 @@ export class VfioDevice implements Disposable {
 	#requireOpen(action: string): void {
 		if (!this.#open)
 			throw new VfioError("disposed", `Cannot ${action} ${this.name}: it is closed`, { device: this.name });
+	}
+
+	#requireMaskable(action: string, index: number): void {
+		if (this.irq(index).maskable) return;
+		const message = `Cannot ${action} ${irqName(index)} of ${this.name}: the kernel does not support that for it`;
+		throw new VfioError("interrupt-failed", message, { device: this.name });
 	}
 
 	#forAccess(index: number): Region | undefined {

@@ -7,6 +7,7 @@ import { VfioError } from "../errors.ts";
 import { explainGroupNode, explainNotBound } from "../host/node-errors.ts";
 import { explainNotViable } from "../host/viability.ts";
 import type { Kernel } from "../kernel.ts";
+import { Releases } from "../release.ts";
 import { isErrno, retry } from "../retry.ts";
 import { EACCES, EAGAIN, ENODEV, EPERM } from "../uapi/errno.ts";
 import { O_CLOEXEC, O_RDWR } from "../uapi/fcntl.ts";
@@ -45,6 +46,7 @@ export class Group {
 	readonly #devices: Set<string>;
 	#container: Container | undefined;
 	#references = 1;
+	readonly #users = new Releases();
 
 	private constructor(kernel: Kernel, id: number, fd: number) {
 		this.kernel = kernel;
@@ -141,16 +143,23 @@ export class Group {
 		this.kernel.close(fd);
 	}
 
+	/** Has something released before the group is left and closed. @returns the resource */
+	use<T extends Disposable>(resource: T): T {
+		return this.#users.use(resource);
+	}
+
 	/** Gives a reference back. With the last one the group leaves its container and is closed. */
 	release(): void {
 		if (--this.#references > 0) return;
 		openGroups.get(this.kernel)?.delete(this.id);
-		try {
-			this.#container?.detach(this);
-		} finally {
+		const releases = new Releases();
+		releases.defer(() => {
 			this.#container = undefined;
 			this.kernel.close(this.fd);
-		}
+		});
+		releases.defer(() => this.#container?.detach(this));
+		releases.use(this.#users);
+		releases[Symbol.dispose]();
 	}
 
 	#requireViable(device: string): void {

@@ -7,6 +7,7 @@
 import { VfioError } from "../errors.ts";
 import { GuestMemoryMapper, type MapReport } from "../iommu/memory-map.ts";
 import type { Kernel } from "../kernel.ts";
+import type { KvmFiles } from "../machine/kvm-bypass.ts";
 import type { GuestMemory } from "../machine/machine.ts";
 import { Container } from "./container.ts";
 import type { Group } from "./group.ts";
@@ -17,6 +18,10 @@ export interface IoAddressSpaceOptions {
 	readonly memory?: GuestMemory;
 	/** Learns of memory that could not be mapped after the attach, and of what was left out. */
 	readonly onReport?: (report: MapReport) => void;
+	/** Called before guest memory is pinned: see {@link MapperOptions.inhibitDiscard}. */
+	readonly inhibitDiscard?: () => Disposable;
+	/** KVM's VFIO device, which learns of each group while that is in the address space. */
+	readonly kvm?: KvmFiles;
 }
 
 /**
@@ -52,6 +57,26 @@ export class IoAddressSpace {
 	 * @throws VfioError as {@link Container.attach}, and as {@link GuestMemoryMapper.attach}
 	 */
 	place(group: Group, device: string): Container {
+		const container = this.#place(group, device);
+		this.#tellKvm(group, device);
+		return container;
+	}
+
+	#tellKvm(group: Group, device: string): void {
+		const { kvm } = this.#options;
+		if (!kvm) return;
+		try {
+			kvm.addFile(group.fd);
+		} catch (cause) {
+			throw new VfioError("kernel", `Cannot open ${device}: KVM does not take its group: ${(cause as Error).message}`, {
+				device,
+				cause,
+			});
+		}
+		group.use({ [Symbol.dispose]: () => kvm.removeFile(group.fd) });
+	}
+
+	#place(group: Group, device: string): Container {
 		const containers = this.containers;
 		for (const container of containers) {
 			try {
@@ -70,6 +95,7 @@ export class IoAddressSpace {
 				GuestMemoryMapper.attach(container.iommu, this.#options.memory, {
 					device,
 					...(this.#options.onReport ? { onReport: this.#options.onReport } : {}),
+					...(this.#options.inhibitDiscard ? { inhibitDiscard: this.#options.inhibitDiscard } : {}),
 				});
 			this.#containers.splice(0, this.#containers.length, ...containers, container);
 			return container;

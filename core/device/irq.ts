@@ -31,7 +31,7 @@ export interface Irq {
 
 const NAMES = ["INTx", "MSI", "MSI-X", "the error interrupt", "the request interrupt"];
 
-/** What a person calls an interrupt index of a PCI device, such as `MSI-X`. */
+/** What a person calls an interrupt index of a PCI device, such as `MSI-X`. @param index `VFIO_PCI_*_IRQ_INDEX` */
 export function irqName(index: number): string {
 	return NAMES[index] ?? `interrupt ${index}`;
 }

@@ -4,6 +4,7 @@
  * @module
  */
 import { VfioError } from "../errors.ts";
+import { holdersOfBar } from "../host/iomem.ts";
 import type { AccessWidth, Kernel, Mapping } from "../kernel.ts";
 import { isErrno, retry } from "../retry.ts";
 import { EBUSY } from "../uapi/errno.ts";
@@ -49,13 +50,16 @@ export class RegionMappings implements Disposable {
 		try {
 			mapping = retry(() => this.#kernel.mmap(this.#fd, length, protection, MAP_SHARED, region.offset + offset));
 		} catch (cause) {
-			const remedy = isErrno(cause, EBUSY)
+			const busy = isErrno(cause, EBUSY);
+			const holders = busy ? holdersOfBar(this.#kernel, this.#name, region.index) : [];
+			const reason = holders.length > 0 ? `the host uses it (${holders.join(", ")})` : (cause as Error).message;
+			const remedy = busy
 				? [
 						"Something of the host uses it, such as the boot framebuffer: sudo cat /proc/iomem shows what.",
 						"For a framebuffer, add video=efifb:off or initcall_blacklist=sysfb_init to the kernel command line.",
 					]
 				: [];
-			throw new VfioError("mapping-failed", `${what}: ${(cause as Error).message}`, { ...details, cause, remedy });
+			throw new VfioError("mapping-failed", `${what}: ${reason}`, { ...details, cause, remedy });
 		}
 		const tracked = new RegionMapping(mapping, this.#live);
 		this.#live.add(tracked);

@@ -57,7 +57,11 @@ export interface RegionType {
 	readonly subtype: number;
 }
 
-/** What a person calls a region of a PCI device, such as `BAR 0` or `config space`. */
+/**
+ * What a person calls a region of a PCI device, such as `BAR 0` or `config space`.
+ *
+ * @param index `VFIO_PCI_*_REGION_INDEX`
+ */
 export function regionName(index: number): string {
 	if (index < VFIO_PCI_ROM_REGION_INDEX) return `BAR ${index}`;
 	if (index === VFIO_PCI_ROM_REGION_INDEX) return "the ROM";

@@ -45,7 +45,8 @@ export function planBind(kernel: Kernel, address: string, driver = "vfio-pci"): 
  * Brings the whole IOMMU group of a function to a driver. Bridges and ports stay as they are, and so does what is with the
  * driver already. When a step fails, the devices that were moved go back.
  *
- * @param address a function of the group
+ * @param address a function of the group, such as `05:00.0`
+ * @param driver a VFIO driver
  * @returns dispose it, after the devices were closed, to give each device back to the driver it had
  * @throws VfioError as {@link planBind}, and `no-vfio`, `no-permission`, `device-in-use`, `unassignable-device`, `kernel`
  */

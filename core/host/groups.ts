@@ -44,6 +44,7 @@ export function groupOf(kernel: Kernel, address: string): number {
 /**
  * The devices of a group, in address order.
  *
+ * @param group its number, as in `/dev/vfio/25`
  * @throws VfioError `kernel`
  */
 export function groupMembers(kernel: Kernel, group: number): GroupMember[] {

@@ -9,13 +9,11 @@ export {
 	type BindPlan,
 	type BindStep,
 	type DeviceBinding,
-	giveBackSteps,
 	type SysfsWrite,
 	shellCommand,
 } from "./bind-plan.ts";
 export { type DoctorOptions, examineHost, type Finding, type FindingLevel } from "./doctor.ts";
 export { type GroupMember, groupMembers, groupOf } from "./groups.ts";
-export { editDistance, nearestName } from "./nearest.ts";
 export { type PciIds, type PciResource, PciSysfs, readText } from "./sysfs.ts";
 export { planUnbind, type UnbindOptions, unbindGroup } from "./unbind.ts";
-export { inTheWay, leavesDmaAlone, requireViable } from "./viability.ts";
+export { inTheWay, requireViable } from "./viability.ts";

@@ -65,6 +65,7 @@ export function readingIfThere<T>(path: string, call: () => T): T | undefined {
 /**
  * A file in sysfs or procfs as text, without the newline at its end.
  *
+ * @param path absolute
  * @throws VfioError `kernel`
  */
 export function readText(kernel: Kernel, path: string): string {

@@ -24,6 +24,7 @@ export function inTheWay(members: readonly GroupMember[]): GroupMember[] {
 /**
  * Looks, before the kernel is asked, whether a group can be assigned.
  *
+ * @param group its number, as in `/dev/vfio/25`
  * @param device whom it is for, for the error
  * @throws VfioError `group-not-viable`, which names each device in the way, its driver, and the commands that mend it
  */

@@ -18,7 +18,7 @@ export interface Interval {
  * ```ts
  * const mapped = new IntervalMap<Interval>();
  * mapped.add({ start: 0x1000n, size: 0x1000n });
- * mapped.overlapping(0x1800n, 0x10n); // that one
+ * mapped.overlapping(0x1800n, 0x10n); // [{ start: 0x1000n, size: 0x1000n }]
  * ```
  */
 export class IntervalMap<T extends Interval> {

@@ -19,7 +19,11 @@ export interface Memlock {
 
 const CAP_IPC_LOCK = 14n;
 
-/** What procfs says, or undefined when it cannot be read: then the kernel's answer to the mapping has to do. */
+/**
+ * How much memory this process may lock, and has locked (`RLIMIT_MEMLOCK`, `VmLck`).
+ *
+ * @returns undefined when procfs cannot be read: then the kernel's answer to the mapping has to do
+ */
 export function memlock(kernel: Kernel): Memlock | undefined {
 	let limits: string;
 	let status: string;

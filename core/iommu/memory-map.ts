@@ -25,6 +25,12 @@ export interface MapperOptions {
 	readonly device?: string;
 	/** Learns of memory that could not be mapped, or unmapped; a VMM stays alive with that. */
 	readonly onReport?: (report: MapReport) => void;
+	/**
+	 * Called before guest memory is pinned; dispose what it returns once nothing is pinned any more. Between the two, a VMM
+	 * must not give back memory that the guest does not use, as a balloon does: the device would go on with the pages that
+	 * are pinned, and the guest would get others. (`x-balloon-allowed` is to leave it out.)
+	 */
+	readonly inhibitDiscard?: () => Disposable;
 }
 
 /**
@@ -33,7 +39,9 @@ export interface MapperOptions {
  *
  * @example
  * ```ts
- * const mapper = GuestMemoryMapper.attach(container.iommu, machine.memory, { onReport: ({ error }) => log(error.message) });
+ * const mapper = GuestMemoryMapper.attach(container.iommu, machine.memory, {
+ *   onReport: ({ severity, error }) => console.log(severity, error.message),
+ * });
  * mapper[Symbol.dispose](); // unmaps all of it
  * ```
  */
@@ -44,6 +52,7 @@ export class GuestMemoryMapper implements GuestMemoryListener, Disposable {
 	/** What the memory replays during the attach, to be planned as a whole; undefined afterwards. */
 	#replay: GuestMemoryRegion[] | undefined = [];
 	#subscription: Disposable | undefined;
+	#inhibitor: Disposable | undefined;
 
 	private constructor(iommu: Type1, options: MapperOptions) {
 		this.#iommu = iommu;
@@ -61,6 +70,7 @@ export class GuestMemoryMapper implements GuestMemoryListener, Disposable {
 		const releases = new Releases();
 		try {
 			releases.use(mapper);
+			mapper.#inhibitor = options.inhibitDiscard?.();
 			mapper.#subscription = memory.subscribe(mapper);
 			mapper.#mapAll();
 			releases.move();
@@ -102,6 +112,8 @@ export class GuestMemoryMapper implements GuestMemoryListener, Disposable {
 	/** Stops listening and unmaps what it mapped. @throws VfioError `kernel` */
 	[Symbol.dispose](): void {
 		const releases = new Releases();
+		if (this.#inhibitor) releases.use(this.#inhibitor);
+		this.#inhibitor = undefined;
 		for (const mapping of new Set(this.#mapped.values())) releases.use(mapping);
 		this.#mapped.clear();
 		if (this.#subscription) releases.use(this.#subscription);

@@ -4,8 +4,8 @@
  * @module
  */
 export type { DirtyTracking } from "./dirty-tracking.ts";
-export { type Interval, IntervalMap } from "./interval-map.ts";
-export { type Memlock, mayLock, memlock } from "./memlock.ts";
+export type { Interval } from "./interval-map.ts";
+export { type Memlock, memlock } from "./memlock.ts";
 export { GuestMemoryMapper, lockedBytes, type MapperOptions, type MapReport, requireMemlock } from "./memory-map.ts";
 export {
 	type MappingPlan,
@@ -15,5 +15,5 @@ export {
 	type SkippedRegions,
 	type SkipReason,
 } from "./planner.ts";
-export { type DmaAccess, type DmaMapping, Type1 } from "./type1.ts";
+export type { DmaAccess, DmaMapping, Type1 } from "./type1.ts";
 export type { IovaRange, Type1Info } from "./type1-info.ts";

@@ -43,6 +43,8 @@ export type SkipReason =
 	| "misaligned"
 	/** It overlaps a region before it. */
 	| "overlapping"
+	/** It claims more than the memory behind it has. */
+	| "outside-memory"
 	/** The IOMMU has no such address. */
 	| "out-of-range"
 	/** The kernel allows no more mappings. */
@@ -69,6 +71,8 @@ export interface MappingPlan {
  * start is rounded up and their end down to the IOMMU's pages, and what the IOMMU cannot do is found before it is asked.
  *
  * @param regions in any order
+ * @param limits of the container; {@link Type1.info} has them
+ * @returns what to map, in address order, and what cannot be mapped and why; it never throws
  * @example
  * ```ts
  * const plan = planMappings(regions, container.iommu.info());
@@ -137,6 +141,8 @@ function planRun(
 	});
 
 	if (start >> 63n !== 0n) return skip("bit-63");
+	const outside = regions.find(({ offset, length, memory }) => !(offset >= 0 && offset + length <= memory.length));
+	if (outside) return skip("outside-memory", outsideMemory(start, length, outside.memory.length));
 	if (first.kind === "device" && ((start | length) & mask) !== 0n) return skip("device-alignment");
 	if (((start ^ backing) & mask) !== 0n) return skip("misaligned", misaligned(start, length, backing, limits.pageSize));
 	const iova = (start + mask) & ~mask;
@@ -181,6 +187,13 @@ const hex = (value: bigint) => `0x${value.toString(16)}`;
 /** @param size bytes */
 export function describeStretch(iova: bigint, size: bigint): string {
 	return `${hex(iova)}-${hex(iova + size - 1n)}`;
+}
+
+function outsideMemory(start: bigint, length: bigint, available: number): VfioError {
+	return new VfioError(
+		"invalid-argument",
+		`Cannot map guest memory ${describeStretch(start, length)}: the memory behind it has ${available} bytes only`,
+	);
 }
 
 function misaligned(start: bigint, length: bigint, backing: bigint, pageSize: bigint): VfioError {

@@ -112,6 +112,11 @@ export class Type1 implements Disposable {
 	 */
 	map(iova: bigint, vaddr: bigint, size: bigint, access: DmaAccess = {}): DmaMapping {
 		this.#requireOpen("map memory in");
+		if (iova < 0n || size <= 0n || iova + size > SPACE)
+			throw new VfioError(
+				"mapping-failed",
+				`Cannot map ${size} bytes at 0x${iova.toString(16)} for DMA: that is not within 2^64`,
+			);
 		this.#removeCovered(iova, size);
 		try {
 			try {

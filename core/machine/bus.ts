@@ -7,6 +7,7 @@ import { VfioError } from "../errors.ts";
 import { PCI_HEADER_TYPE, PCI_HEADER_TYPE_MFD } from "../uapi/pci_regs.ts";
 import type { AddressRange } from "./address-space.ts";
 import type { AddressDecoder } from "./decoder.ts";
+import type { KvmBypass } from "./kvm-bypass.ts";
 import type { GuestPciFunction, PciSlot } from "./machine.ts";
 import { BusSlot } from "./slot.ts";
 import { FUNCTIONS_PER_SLOT, formatSlotAddress, SLOTS_PER_BUS, type SlotAddress } from "./slot-address.ts";
@@ -161,6 +162,16 @@ export abstract class PciBus {
 			const slot = this.#slots[index];
 			if (slot?.asserts(pin)) slot.function.endOfInterrupt?.(pin);
 		}
+	}
+
+	/** Pins lead to other interrupt lines than before: functions whose pin KVM serves connect it anew. */
+	interruptRoutesChanged(): void {
+		for (const slot of this.#slots) slot?.function.interruptRouteChanged?.();
+	}
+
+	/** @internal KVM as a device on this bus sees it. */
+	kvm(_device: number): KvmBypass | undefined {
+		return undefined;
 	}
 
 	/** Resets every function on the bus, and what is below its bridges. */

@@ -6,6 +6,7 @@
 import type { AddressRange } from "./address-space.ts";
 import { PciBus } from "./bus.ts";
 import type { AddressDecoder } from "./decoder.ts";
+import type { KvmBypass } from "./kvm-bypass.ts";
 import type { GuestPciFunction, PciSlot } from "./machine.ts";
 
 /** What the bus below asks of its port. */
@@ -14,6 +15,7 @@ export interface DownstreamPort {
 	forwarded(io: boolean, start: number, end: number): readonly AddressRange[];
 	pinBelow(device: number, pin: number, asserted: boolean): void;
 	messageBelow(address: bigint, data: number): void;
+	kvmBelow(device: number): KvmBypass | undefined;
 	directAreasChangedBelow(fn: GuestPciFunction, bar: number): void;
 	/** Something was plugged or unplugged. */
 	occupancyChanged(occupied: boolean): void;
@@ -39,6 +41,10 @@ export class DownstreamBus extends PciBus {
 
 	override message(address: bigint, data: number): void {
 		this.#port.messageBelow(address, data);
+	}
+
+	override kvm(device: number): KvmBypass | undefined {
+		return this.#port.kvmBelow(device);
 	}
 
 	override reach(io: boolean, start: number, end: number): readonly AddressRange[] {

@@ -5,6 +5,7 @@
  * @module
  */
 import type { AccessWidth, Mapping, Memory } from "../kernel.ts";
+import type { KvmBypass } from "./kvm-bypass.ts";
 
 /** A stretch of guest-physical address space that memory of this process stands behind. */
 export interface GuestMemoryRegion {
@@ -62,11 +63,14 @@ export interface PciSlot extends InterruptSink {
 	readonly bus: "conventional" | "root-complex" | "downstream-port";
 	/** The slot holds several functions: bit 7 of the header type is set. */
 	readonly multifunction: boolean;
+	/** KVM, where the machine runs on it: interrupts may then go past this interface. */
+	readonly kvm?: KvmBypass | undefined;
 	/**
 	 * A BAR decodes at `address` from now on, or nowhere any more (undefined). The machine hands accesses there to the
 	 * function's `barRead` and `barWrite`.
 	 *
 	 * @param bar 0 to 5, or 6 for the ROM
+	 * @throws when the machine cannot have it there; the BAR and its register then go back to where they were last
 	 */
 	placeBar(bar: number, address: bigint | undefined): void;
 	/** What {@link GuestPciFunction.directAreas} answers for this BAR has changed: read it again. */
@@ -87,7 +91,10 @@ export interface GuestBar {
 export interface DirectArea {
 	/** First byte in the BAR. */
 	readonly start: number;
-	/** One past the last byte in the BAR. */
+	/**
+	 * One past the last byte in the BAR. It is past the end of a BAR that is smaller than a page, while that lies on a page
+	 * of its own of which the rest may be mapped as well; whatever else decodes in that page has precedence.
+	 */
 	readonly end: number;
 	readonly mapping: Mapping;
 	/** Where `start` lies in `mapping`, in bytes. */
@@ -121,6 +128,8 @@ export interface GuestPciFunction extends Disposable {
 	 * a function that must know takes an access to a BAR for it.
 	 */
 	endOfInterrupt?(pin: number): void;
+	/** What {@link KvmBypass.connectIntx} makes of this function's pin has changed, as when the guest moved its IRQ. */
+	interruptRouteChanged?(): void;
 	/** What may be mapped into a guest at this moment, in order of `start`. */
 	directAreas(bar: number): readonly DirectArea[];
 	/** The guest's bus was reset: back to power-on state. */

@@ -7,6 +7,7 @@ import type { AddressRange } from "./address-space.ts";
 import { PciBus } from "./bus.ts";
 import { AddressDecoder } from "./decoder.ts";
 import { PIN_COUNT, WiredOr } from "./intx.ts";
+import type { KvmBypass } from "./kvm-bypass.ts";
 import type { GuestPciFunction, PciSlot } from "./machine.ts";
 import { SLOTS_PER_BUS } from "./slot-address.ts";
 
@@ -23,6 +24,14 @@ export interface RootBusUpstream {
 	message(address: bigint, data: number): void;
 	/** What may be mapped into the guest of a function's BAR has changed. */
 	directAreasChanged?(fn: GuestPciFunction, bar: number): void;
+	/** KVM, where the machine runs on it. Call {@link PciBus.interruptRoutesChanged} when pins lead elsewhere. */
+	readonly kvm?: RootBusKvm | undefined;
+}
+
+/** KVM as the chipset has it: a pin is one of a device on the root bus, after the bridges' swizzling. */
+export interface RootBusKvm extends Omit<KvmBypass, "connectIntx"> {
+	/** As {@link KvmBypass.connectIntx}. @param device device number on the root bus */
+	connectIntx(device: number, pin: number, trigger: number, resample: number): Disposable | undefined;
 }
 
 /** Options of a {@link RootBus}. */
@@ -58,6 +67,17 @@ export class RootBus extends PciBus {
 
 	override message(address: bigint, data: number): void {
 		this.#upstream.message(address, data);
+	}
+
+	override kvm(device: number): KvmBypass | undefined {
+		const { kvm } = this.#upstream;
+		return (
+			kvm && {
+				connectIntx: (pin, trigger, resample) => kvm.connectIntx(device, pin, trigger, resample),
+				addMessageRoute: (address, data) => kvm.addMessageRoute(address, data),
+				commitRoutes: () => kvm.commitRoutes(),
+			}
+		);
 	}
 
 	override reach(_io: boolean, start: number, end: number): readonly AddressRange[] {

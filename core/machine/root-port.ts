@@ -159,6 +159,10 @@ export class RootPort implements PciBridge {
 		}
 	}
 
+	interruptRouteChanged(): void {
+		this.#secondary?.interruptRoutesChanged();
+	}
+
 	directAreas(_bar: number): readonly DirectArea[] {
 		return NOTHING;
 	}
@@ -185,6 +189,15 @@ export class RootPort implements PciBridge {
 			forwarded: (io, start, end) => this.#forwarded(slot, io, start, end),
 			pinBelow: (device, pin, asserted) => this.#drivePin(swizzle(pin, device), asserted),
 			messageBelow: (address, data) => slot.message(address, data),
+			kvmBelow: (device) => {
+				const { kvm } = slot;
+				return (
+					kvm && {
+						...kvm,
+						connectIntx: (pin, trigger, resample) => kvm.connectIntx(swizzle(pin, device), trigger, resample),
+					}
+				);
+			},
 			directAreasChangedBelow: (fn, bar) => slot.parent.directAreasChanged(fn, bar),
 			occupancyChanged: (occupied) => {
 				this.#setPresence(occupied);

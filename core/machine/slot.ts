@@ -6,6 +6,7 @@
 import type { AddressRange, AddressSpace } from "./address-space.ts";
 import type { PciBus } from "./bus.ts";
 import { PIN_COUNT } from "./intx.ts";
+import type { KvmBypass } from "./kvm-bypass.ts";
 import type { GuestPciFunction, PciSlot } from "./machine.ts";
 import type { SlotAddress } from "./slot-address.ts";
 
@@ -27,6 +28,10 @@ export class BusSlot implements PciSlot {
 		this.parent = parent;
 		this.function = fn;
 		this.address = address;
+	}
+
+	get kvm(): KvmBypass | undefined {
+		return this.#closed ? undefined : this.parent.kvm(this.address.device);
 	}
 
 	setPin(pin: number, asserted: boolean): void {

@@ -33,11 +33,17 @@ export interface Placement {
  *
  * @example
  * ```ts
- * const pci = new PciTopology({ pin: (device, pin, asserted) => chipset.pin(device, pin, asserted), message });
+ * const pci = new PciTopology({
+ *   pin: (device, pin, asserted) => console.log("slot", device, "pin", pin, asserted ? "up" : "down"),
+ *   message: (address, data) => console.log("message", data, "to", address),
+ * });
  * pci.addRootPort("rp1", { address: parseSlotAddress("8") });
  * pci.plug(AssignedFunction.attach(device), { bus: "rp1" });
  * // The guest's port and memory accesses:
- * pci.hostBridge.portWrite(0xcf8, 4, 0x80004000);
+ * pci.hostBridge.portWrite(0xcf8, 4, 0x80004018); // the bus numbers of the root port at 00:08.0
+ * pci.hostBridge.portWrite(0xcfc, 4, 0x00010100);
+ * pci.hostBridge.portWrite(0xcf8, 4, 0x80010000); // vendor and device at 01:00.0
+ * const id = pci.hostBridge.portRead(0xcfc, 4); // 0x00101b36
  * pci.decoder.memory.read(0xfd000000, 4);
  * ```
  */

@@ -4,25 +4,58 @@
  * @module
  */
 import { VfioError } from "../errors.ts";
+import { checkClique } from "./added-capability.ts";
 import type { FunctionEvent } from "./events.ts";
 import { checkIdentity, type IdentityOverrides } from "./identity.ts";
+import { isMsixRelocation, type MsixRelocation, RELOCATION_CHOICES } from "./msix-relocation.ts";
+import type { DeviceQuirk } from "./quirks/quirk.ts";
+import { checkRequestPolicy, type RequestPolicy } from "./request-policy.ts";
+import { ROM_LARGEST } from "./rom-image.ts";
 
-/** Options of `AssignedFunction.attach`. */
+/** Options of `AssignedFunction.attach`; behind each, the name that users of QEMU know it by. */
 export interface AssignOptions {
-	/** `off`: the guest has no INTx, and BARs stay mapped at all times. `auto` when left out. */
+	/** `off`: the guest has no INTx, and BARs stay mapped at all times. `auto` when left out. (`x-intx`) */
 	readonly intx?: "auto" | "off";
 	/**
 	 * Milliseconds after the last INTx until BARs are mapped again: 1100 when left out. 0: never again after the first.
+	 * (`x-intx-mmap-timeout-ms`)
 	 */
 	readonly intxMmapTimeout?: number;
-	/** false: the guest sees no option ROM. */
+	/**
+	 * false: the guest sees no option ROM. true: it sees the device's, even where that is known to do harm; such a ROM is
+	 * hidden when this is left out. (`rombar`)
+	 */
 	readonly rom?: boolean;
-	/** Bit 7 of the header type; what the slot says when left out. */
+	/** The image of an option ROM to show instead of the device's, at most 16 MiB. (`romfile`) */
+	readonly romFile?: Uint8Array;
+	/** Bit 7 of the header type; what the slot says when left out. (`multifunction`) */
 	readonly multifunction?: boolean;
-	/** false: no BAR is mapped, so that every access can be traced. */
+	/** false: no BAR is mapped, so that every access can be traced. (`x-no-mmap`) */
 	readonly mmap?: boolean;
-	/** What the guest reads instead of the device's own identification. */
+	/**
+	 * What the guest reads instead of the device's own identification. (`x-pci-vendor-id`, `x-pci-device-id`,
+	 * `x-pci-sub-vendor-id`, `x-pci-sub-device-id`, `x-pci-class-code`)
+	 */
 	readonly ids?: IdentityOverrides;
+	/**
+	 * Moves the guest's MSI-X table out of the way of the device's registers: to a BAR, or to the one that costs the least.
+	 * `off` when left out. (`x-msix-relocation`)
+	 */
+	readonly msixRelocation?: MsixRelocation;
+	/**
+	 * 0 to 15: tells NVIDIA's driver that devices with the same number can reach each other's memory.
+	 * (`x-nv-gpudirect-clique`)
+	 */
+	readonly gpuDirectClique?: number;
+	/** Devices with back doors, in place of those that are known here; none when empty. */
+	readonly quirks?: readonly DeviceQuirk[];
+	/**
+	 * Which interrupts go past this process where the machine has KVM; all when left out. (`x-no-kvm-intx`, `x-no-kvm-msi`,
+	 * `x-no-kvm-msix`)
+	 */
+	readonly kvm?: { readonly intx?: boolean; readonly msi?: boolean; readonly msix?: boolean };
+	/** What to do when the host wants the device back; `ask` when left out. (`x-req`) */
+	readonly request?: RequestPolicy;
 	/** The host's page size in bytes, a power of two from 4096 up; 4096 when left out. */
 	readonly pageSize?: number;
 	/** Learns of what failed and could not be told to the guest; every message names the device. */
@@ -40,11 +73,13 @@ export interface CheckedOptions extends AssignOptions {
 	readonly intx: "auto" | "off";
 	readonly intxMmapTimeout: number;
 	readonly pageSize: number;
+	readonly request: RequestPolicy;
 }
 
 /** @throws VfioError `invalid-argument`, which names what is valid */
 export function checkOptions(options: AssignOptions): CheckedOptions {
 	const { intx = "auto", intxMmapTimeout = DEFAULT_INTX_MMAP_TIMEOUT, pageSize = DEFAULT_PAGE_SIZE } = options;
+	const { msixRelocation = "off", romFile, request = "ask" } = options;
 	if (intx !== "auto" && intx !== "off")
 		throw new VfioError("invalid-argument", `Cannot use "${intx}" for intx: it is "auto" or "off"`);
 	// 2^31 milliseconds are 24 days, and its nanoseconds are exact.
@@ -55,6 +90,18 @@ export function checkOptions(options: AssignOptions): CheckedOptions {
 		);
 	if (!Number.isInteger(pageSize) || pageSize < 4096 || (pageSize & (pageSize - 1)) !== 0)
 		throw new VfioError("invalid-argument", `Cannot use ${pageSize} for pageSize: it is a power of two, 4096 or more`);
+	if (!isMsixRelocation(msixRelocation))
+		throw new VfioError(
+			"invalid-argument",
+			`Cannot use "${msixRelocation}" for msixRelocation: it is one of ${RELOCATION_CHOICES}`,
+		);
+	if (romFile && (romFile.length === 0 || romFile.length > ROM_LARGEST))
+		throw new VfioError(
+			"invalid-argument",
+			`Cannot use a romFile of ${romFile.length} bytes: it has 1 to ${ROM_LARGEST}`,
+		);
+	checkRequestPolicy(request);
+	checkClique(options.gpuDirectClique);
 	checkIdentity(options.ids ?? {});
-	return { ...options, intx, intxMmapTimeout, pageSize };
+	return { ...options, intx, intxMmapTimeout, pageSize, request };
 }

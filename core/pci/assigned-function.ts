@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { Group } from "../device/group.ts";
 import { VfioError } from "../errors.ts";
 import type { AccessWidth } from "../kernel.ts";
 import type { DirectArea, GuestBar, GuestPciFunction, PciSlot } from "../machine/machine.ts";
@@ -12,30 +13,35 @@ import {
 	PCI_COMMAND_INTX_DISABLE,
 	PCI_COMMAND_MASTER,
 	PCI_COMMAND_MEMORY,
+	PCI_DEVICE_ID,
 	PCI_PM_CTRL_STATE_MASK,
+	PCI_VENDOR_ID,
 } from "../uapi/pci_regs.ts";
 import { VFIO_PCI_CONFIG_REGION_INDEX, VFIO_PCI_ERR_IRQ_INDEX, VFIO_PCI_REQ_IRQ_INDEX } from "../uapi/vfio.ts";
 import { type AssignOptions, type CheckedOptions, checkOptions } from "./assign-options.ts";
-import { BarPlacement } from "./bar-placement.ts";
+import { BarPlacement, type BarPlacer } from "./bar-placement.ts";
 import { ROM_BAR } from "./bar-registers.ts";
 import { Bars } from "./bars.ts";
 import { ALL_ONES_64, allOnes } from "./bytes.ts";
 import { ConfigSpace } from "./config-space.ts";
 import { EFFECT_BARS, EFFECT_INTX, EFFECT_MSI, EFFECT_MSIX, EFFECT_POWER, EffectMap } from "./effects.ts";
 import type { FunctionEvent } from "./events.ts";
-import { COMMAND_ALL, clearCommand, resetActions, resetTraits } from "./function-reset.ts";
+import { COMMAND_ALL, clearCommand, resetActions, resetMethods, resetTraits } from "./function-reset.ts";
 import { GuestLink } from "./guest-link.ts";
 import type { AssignableDevice } from "./hardware.ts";
 import { attempt, type InterruptHost } from "./interrupt-host.ts";
 import { type InterruptMode, Interrupts } from "./interrupts.ts";
 import { Intx } from "./intx.ts";
+import type { MachineResettable, SharedReset } from "./machine-reset.ts";
 import { Msi } from "./msi.ts";
 import { Msix } from "./msix.ts";
 import { Notification } from "./notifications.ts";
 import type { FunctionLayout, FunctionPlan } from "./plan.ts";
 import { powerState } from "./power.ts";
-import { performReset, type ResetReport, resetSteps } from "./reset.ts";
+import { requestAction } from "./request-policy.ts";
+import { needsSharedReset, performReset, type ResetReport, resetSteps } from "./reset.ts";
 import { Rom } from "./rom.ts";
+import { checkState, commandOf, type FunctionState, restoreRegisters } from "./snapshot.ts";
 import { layoutFor, type Survey, surveyDevice } from "./survey.ts";
 
 const CONFIG = VFIO_PCI_CONFIG_REGION_INDEX;
@@ -49,11 +55,11 @@ const CONFIG = VFIO_PCI_CONFIG_REGION_INDEX;
  * @example
  * ```ts
  * const device = VfioDevice.open(kernel, "0000:05:00.0");
- * const fn = AssignedFunction.attach(device, { onReport: print });
+ * const fn = AssignedFunction.attach(device, { onReport: console.log });
  * rootPort.secondary.plug(fn);
  * ```
  */
-export class AssignedFunction implements GuestPciFunction {
+export class AssignedFunction implements GuestPciFunction, MachineResettable {
 	readonly name: string;
 	readonly #device: AssignableDevice;
 	readonly #options: CheckedOptions;
@@ -70,6 +76,15 @@ export class AssignedFunction implements GuestPciFunction {
 	readonly #activity: Releases;
 	/** Gives back what others may still hold a reference to: the second phase. */
 	readonly #holdings: Releases;
+	/** What can be mapped of a BAR may depend on where it is, so BARs hear of it before the machine does. */
+	readonly #placer: BarPlacer = {
+		placeBar: (bar, address) => {
+			const changed = this.#bars.placedAt(bar, address);
+			const placed = this.#link.placeBar(bar, address);
+			if (changed) this.#link.directAreasChanged(bar);
+			return placed;
+		},
+	};
 	#attached = true;
 	#requests = 0;
 	#lastReset: ResetReport | undefined;
@@ -108,14 +123,28 @@ export class AssignedFunction implements GuestPciFunction {
 			(mode) => link.tell({ type: "interrupt-mode", mode }),
 		);
 		this.#bars = holdings.use(
-			new Bars(device, plan.bars, this.#interrupts.msix, options.pageSize, {
-				endOfInterrupt: () => this.#interrupts.intx?.endOfInterrupt(),
-				directAreasChanged: (bar) => link.directAreasChanged(bar),
-				report: link.report,
-			}),
+			new Bars(
+				device,
+				{
+					bars: plan.bars,
+					deviceMsix: capabilities.deviceMsix,
+					quirks: this.#layout.quirks,
+					pageSize: options.pageSize,
+				},
+				this.#interrupts.msix,
+				{
+					endOfInterrupt: () => this.#interrupts.intx?.endOfInterrupt(),
+					directAreasChanged: (bar) => link.directAreasChanged(bar),
+					report: link.report,
+					configRead: (offset, width) => this.configRead(offset, width),
+					configWrite: (offset, width, value) => this.configWrite(offset, width, value),
+				},
+			),
 		);
 		this.#bars.map();
-		this.#rom = new Rom(device, plan.bars.find((bar) => bar.index === ROM_BAR)?.size ?? 0, link.report);
+		const ids = () => ({ vendor: this.#config.read(PCI_VENDOR_ID, 2), device: this.#config.read(PCI_DEVICE_ID, 2) });
+		const romSize = plan.bars.find((bar) => bar.index === ROM_BAR)?.size ?? 0;
+		this.#rom = new Rom(device, romSize, options.romFile, ids, link.report);
 		this.#placement = new BarPlacement(plan.bars, this.#config);
 		activity.defer(() => this.#interrupts.leave());
 		this.#interrupts.enableIntx();
@@ -189,6 +218,7 @@ export class AssignedFunction implements GuestPciFunction {
 		clearCommand(this.#device, COMMAND_ALL);
 		this.#link.slot = slot;
 		if (this.#interrupts.intx?.asserted) this.#link.setPin(this.#layout.pin, true);
+		this.#interrupts.intx?.startBypass();
 	}
 
 	/**
@@ -198,7 +228,7 @@ export class AssignedFunction implements GuestPciFunction {
 	unplug(): void {
 		if (!this.#attached) return;
 		attempt(this.#link, () => this.#activity[Symbol.dispose]());
-		this.#placement.clear(this.#link);
+		this.#placement.clear(this.#placer);
 		clearCommand(this.#device, PCI_COMMAND_MASTER);
 		this.#attached = false;
 		this.#link.slot = undefined;
@@ -249,21 +279,30 @@ export class AssignedFunction implements GuestPciFunction {
 		if (this.#attached && pin === this.#layout.pin) this.#interrupts.intx?.endOfInterrupt();
 	}
 
+	/** The machine's KVM serves this function's pin otherwise than before. */
+	interruptRouteChanged(): void {
+		if (!this.#attached) return;
+		this.#interrupts.intx?.startBypass();
+		// One that was missed in between would never end.
+		this.#interrupts.intx?.endOfInterrupt();
+	}
+
 	directAreas(bar: number): readonly DirectArea[] {
 		return this.#attached ? this.#bars.directAreas(bar) : [];
 	}
 
 	/** Resets device and guest-visible state. @returns how; every step runs even when the device cannot be reset */
 	reset(): ResetReport {
-		if (!this.#attached) return { method: undefined, tried: [] };
+		if (!this.#attached) return { method: undefined, tried: [], methods: [] };
 		const { capabilities } = this.#layout;
 		// Interrupts go by the modes of the guest's old registers, so they are left before those are forgotten.
 		this.#interrupts.leave();
 		this.#restart();
-		this.#placeBars();
+		this.#placement.clear(this.#placer);
 		const plan = resetSteps(resetTraits(this.#device, capabilities));
 		const actions = resetActions(this.#device, capabilities, this.#interrupts, this.#link.report);
-		const report = performReset(plan, actions);
+		const methods = resetMethods(this.#device, capabilities);
+		const report: ResetReport = { ...performReset(plan, actions), methods };
 		if (report.method === undefined) {
 			const reasons = report.tried.map(({ error }) => error).join("; ");
 			this.#link.report(`Cannot reset ${this.name}: ${reasons}`);
@@ -273,16 +312,89 @@ export class AssignedFunction implements GuestPciFunction {
 		return report;
 	}
 
+	/** Its part in a reset of the whole machine: see `resetMachine`. */
+	get sharedReset(): SharedReset {
+		const { capabilities } = this.#layout;
+		const traits = resetTraits(this.#device, capabilities);
+		const { before, after } = resetSteps(traits);
+		const { steps } = resetActions(this.#device, capabilities, this.#interrupts, this.#link.report);
+		return {
+			name: this.name,
+			needed: this.#attached && needsSharedReset(traits),
+			members: () => this.#device.hotResetInfo(),
+			owns: (group) => Group.find(this.#device.kernel, group) !== undefined,
+			before: () => {
+				for (const step of before) steps[step]();
+			},
+			perform: () => this.#device.hotReset(),
+			after: () => {
+				for (const step of after) steps[step]();
+			},
+		};
+	}
+
+	/** What is emulated of the function, for {@link restore}. The device should be stopped: it may interrupt meanwhile. */
+	save(): FunctionState {
+		const { cfg } = this.#config.registers;
+		const { msi, msix } = this.#interrupts;
+		return {
+			format: 1,
+			vendor: this.#config.registers.get(PCI_VENDOR_ID, 2),
+			device: this.#config.registers.get(PCI_DEVICE_ID, 2),
+			config: cfg.slice(),
+			command: this.configRead(PCI_COMMAND, 2),
+			bars: this.#layout.plan.bars.map(({ index, kind, size }) => ({ index, kind, size })),
+			msix: msix?.table.save(),
+			msiPending: msi?.capability.mask === undefined ? 0 : this.#config.registers.get(msi.capability.mask + 4, 4),
+		};
+	}
+
+	/**
+	 * Puts a function that is plugged in into a saved state: registers, BARs where they were, the MSI-X table; COMMAND is
+	 * written to the device again, and MSI or MSI-X enabled.
+	 *
+	 * @throws VfioError `invalid-argument` when the state is of another kind of function, or this one is not plugged in;
+	 *   nothing has changed then
+	 */
+	restore(state: FunctionState): void {
+		if (!this.#link.slot)
+			throw new VfioError("invalid-argument", `Cannot restore ${this.name}: it is not plugged in`, {
+				device: this.name,
+			});
+		checkState(this.name, state, this.#layout);
+		this.#interrupts.leave();
+		this.#restart();
+		const { registers } = this.#config;
+		restoreRegisters(registers, state);
+		const { msi, msix } = this.#interrupts;
+		if (msi?.capability.mask !== undefined) registers.set(msi.capability.mask + 4, 4, state.msiPending);
+		if (msix && state.msix) msix.table.load(state.msix.entries, state.msix.pending);
+		this.#bars.setPendingBits(msix?.table.anyPending ?? false);
+		this.#device.writeRegion(CONFIG, PCI_COMMAND, 2, commandOf(state));
+		const { power } = this.#layout.capabilities;
+		if (power && powerState(registers, power) !== 0) {
+			this.#device.writeRegion(CONFIG, power.control, 1, registers.get(power.control, 1));
+			this.#followPower();
+		}
+		this.#followIntxDisable();
+		this.#placeBars();
+		attempt(this.#link, () => this.#interrupts.enableIntx());
+		this.#interrupts.msiWritten();
+		this.#interrupts.msixWritten();
+	}
+
 	/** Everything a guest can have changed goes back to power-on state. */
 	#restart(): void {
 		const { registers, capabilities } = this.#layout;
 		this.#config.restart(registers.clone());
 		this.#bars.setDecoding(false);
+		this.#bars.setPowered(true);
 		this.#effects = new EffectMap(this.#config.size, capabilities);
 		this.#interrupts.forget();
 		this.#interrupts.msix?.table.reset();
 		this.#interrupts.intx?.setBlocked(false);
 		this.#rom.forget();
+		this.#bars.reset();
 	}
 
 	/** The device decides whether it goes to the state that the guest asked for. */
@@ -302,18 +414,28 @@ export class AssignedFunction implements GuestPciFunction {
 	#placeBars(): void {
 		const { registers } = this.#config;
 		const powered = powerState(registers, this.#layout.capabilities.power) === 0;
+		this.#bars.setPowered(powered);
 		this.#bars.setDecoding(powered && (registers.get(PCI_COMMAND, 2) & PCI_COMMAND_MEMORY) !== 0);
-		this.#placement.update(this.#link, powered);
+		this.#placement.update(this.#placer, powered);
 	}
 
 	#requested(count: number): void {
 		this.#requests += count;
-		this.#link.tell({ type: "device-requested", count: this.#requests });
+		const action = requestAction(this.#options.request, this.#requests);
+		this.#link.tell({ type: "device-requested", count: this.#requests, action });
+		// The application that hears of it may have unplugged it by now.
+		if (action === "force") this.unplug();
 	}
 
 	#interruptHost(): InterruptHost {
 		const link = this.#link;
+		const { kvm = {} } = this.#options;
+		const pin = () => this.#layout.pin;
 		return {
+			get pin() {
+				return pin();
+			},
+			kvm: (kind) => (kvm[kind] === false ? undefined : link.slot?.kvm),
 			message: (kind, vector, address, data) => link.message(kind, vector, address, data),
 			setPin: (asserted) => link.setPin(this.#layout.pin, asserted),
 			setMapped: (on) => {

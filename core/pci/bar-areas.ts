@@ -24,6 +24,13 @@ export interface BarPlan extends GuestBar {
 	readonly areas: readonly BarArea[];
 	/** What to map of the region: the areas to be mapped, or all of it where the kernel lets us map the MSI-X table too. */
 	readonly mapped: readonly Stretch[];
+	/** Bytes of the device behind it: fewer than `size` where the BAR is larger for the guest. */
+	readonly regionSize: number;
+}
+
+/** A part of a BAR that must be trapped whatever can be mapped. */
+export interface Trap extends Stretch {
+	readonly reason: string;
 }
 
 /**
@@ -33,6 +40,7 @@ export interface BarPlan extends GuestBar {
  * @param emulated the guest has MSI-X: accesses to the table never get past the emulation
  * @param pageSize bytes
  * @param mmap false: trap everything
+ * @param traps what must be trapped beside the device's MSI-X table; whole pages of it will be
  */
 export function planBar(
 	bar: GuestBar,
@@ -41,30 +49,39 @@ export function planBar(
 	emulated: boolean,
 	pageSize: number,
 	mmap: boolean,
+	traps: readonly Trap[] = [],
 ): BarPlan {
+	const regionSize = Math.min(region.size, bar.size);
 	const obstacle = whyTrapped(bar, region, mmap);
 	if (obstacle !== undefined)
-		return { ...bar, areas: [{ start: 0, end: bar.size, access: "trap", reason: obstacle }], mapped: [] };
+		return { ...bar, areas: [{ start: 0, end: bar.size, access: "trap", reason: obstacle }], mapped: [], regionSize };
 	const table = msix?.table.bar === bar.index ? { offset: msix.table.offset, vectors: msix.vectors } : undefined;
 	const input = { size: region.size, pageSize, sparse: region.sparseAreas };
 	const open = mappableAreas(input);
-	const areas = mappableAreas({ ...input, table });
+	const tableFree = mappableAreas({ ...input, table });
 	// With the table's page mapped, registers beside the table need no system call either.
-	const mapped = table && emulated && region.msixMappable ? open : areas;
-	const tablePages: Stretch[] = table
-		? [
-				{
-					start: alignDown(table.offset, pageSize),
-					end: alignUp(table.offset + msixTableSize(table.vectors), pageSize),
-				},
-			]
-		: [];
-	return { ...bar, areas: tile(bar.size, areas, tablePages, region), mapped };
+	const mapped = table && emulated && region.msixMappable ? open : tableFree;
+	const whole = traps.map((trap) => pagesOf(trap, trap.reason, pageSize));
+	let areas = tableFree;
+	for (const trap of whole) areas = without(areas, trap);
+	if (table) {
+		const { offset, vectors } = table;
+		whole.unshift(pagesOf({ start: offset, end: offset + msixTableSize(vectors) }, TABLE_REASON, pageSize));
+	}
+	return { ...bar, areas: tile(bar.size, areas, whole, region), mapped, regionSize };
 }
 
-function whyTrapped(bar: GuestBar, region: Pick<Region, "mappable">, mmap: boolean): string | undefined {
+/** Why a part with an MSI-X table in it is trapped. */
+export const TABLE_REASON = "MSI-X table";
+
+function pagesOf(stretch: Stretch, reason: string, pageSize: number): Trap {
+	return { start: alignDown(stretch.start, pageSize), end: alignUp(stretch.end, pageSize), reason };
+}
+
+function whyTrapped(bar: GuestBar, region: Pick<Region, "size" | "mappable">, mmap: boolean): string | undefined {
 	if (bar.index === ROM_BAR) return "option ROM";
 	if (bar.kind === "io") return "I/O ports";
+	if (region.size === 0) return TABLE_REASON;
 	if (!mmap) return "mapping is switched off";
 	return region.mappable ? undefined : "the kernel does not map it";
 }
@@ -73,22 +90,28 @@ function whyTrapped(bar: GuestBar, region: Pick<Region, "mappable">, mmap: boole
 function tile(
 	size: number,
 	mapped: readonly Stretch[],
-	table: readonly Stretch[],
+	traps: readonly Trap[],
 	region: Pick<Region, "size" | "sparseAreas">,
 ): BarArea[] {
 	const tiles: BarArea[] = mapped.map((area) => ({ ...area, access: "mmap", reason: "device memory" }));
 	let rest: Stretch[] = [{ start: 0, end: size }];
 	for (const area of mapped) rest = without(rest, area);
 	for (const gap of rest) {
-		const claimed = table.map((t) => ({ start: Math.max(gap.start, t.start), end: Math.min(gap.end, t.end) }));
 		let other: Stretch[] = [gap];
-		for (const t of claimed) {
-			if (t.start >= t.end) continue;
-			tiles.push({ ...t, access: "trap", reason: "MSI-X table" });
-			other = without(other, t);
+		for (const trap of traps) {
+			// Only what no earlier one has: several may share a page.
+			for (const part of other.flatMap((stretch) => overlap(stretch, trap)))
+				tiles.push({ ...part, access: "trap", reason: trap.reason });
+			other = without(other, trap);
 		}
 		const reason = region.sparseAreas ? "the kernel does not map this part" : "past the last whole page of the region";
 		for (const stretch of other) tiles.push({ ...stretch, access: "trap", reason });
 	}
 	return tiles.sort((a, b) => a.start - b.start);
+}
+
+function overlap(a: Stretch, b: Stretch): Stretch[] {
+	const start = Math.max(a.start, b.start);
+	const end = Math.min(a.end, b.end);
+	return start < end ? [{ start, end }] : [];
 }

@@ -19,12 +19,10 @@ import {
 } from "../uapi/pci_regs.ts";
 import { hex, load, powerOfTwoCeiling } from "./bytes.ts";
 import type { ConfigRegisters } from "./config-space.ts";
+import { ROM_LARGEST } from "./rom-image.ts";
 
 /** The ROM's place among BAR indices. */
 export const ROM_BAR = 6;
-/** PCI Local Bus 3.0, 6.2.5.2: an expansion ROM occupies at most 16 MiB. */
-export const ROM_MAXIMUM = 16 << 20;
-
 const FOUR_GIB = 0x1_0000_0000;
 
 /** Where the register of a BAR is. @param index 0 to 5, or 6 for the ROM */
@@ -66,7 +64,7 @@ export function findBars(config: Uint8Array, sizes: readonly number[], problems:
 		}
 	}
 	const rom = sizes[ROM_BAR] ?? 0;
-	if (rom > ROM_MAXIMUM) problems.push(`The option ROM has ${hex(rom)} bytes, above 16 MiB: it is left out`);
+	if (rom > ROM_LARGEST) problems.push(`The option ROM has ${hex(rom)} bytes, above 16 MiB: it is left out`);
 	else if (rom > 0)
 		bars.push({ index: ROM_BAR, kind: "mem32", size: Math.max(2048, powerOfTwoCeiling(rom)), prefetchable: false });
 	return bars;
@@ -94,6 +92,14 @@ export function emulateBars(registers: ConfigRegisters, bars: readonly GuestBar[
 				registers.emulate(at + 4, 4, 0, bar.size >= FOUR_GIB ? -(bar.size / FOUR_GIB) : 0xffffffff);
 		}
 	}
+}
+
+/** Puts an address into a BAR's register in the copy, as if the guest had written it. */
+export function setBarAddress(registers: ConfigRegisters, bar: GuestBar, address: bigint): void {
+	const at = barRegister(bar.index);
+	const fixed = bar.index === ROM_BAR ? 0x7ff : bar.kind === "io" ? 3 : 0xf;
+	registers.set(at, 4, (Number(address & 0xffff_ffffn) & ~fixed) | (registers.get(at, 4) & fixed));
+	if (bar.kind === "mem64") registers.set(at + 4, 4, Number(address >> 32n));
 }
 
 /**

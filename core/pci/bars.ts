@@ -7,12 +7,13 @@
 import type { AccessWidth } from "../kernel.ts";
 import type { DirectArea, GuestBar } from "../machine/machine.ts";
 import { Releases } from "../release.ts";
-import { Bar, type MappedArea } from "./bar.ts";
+import { Bar, type MappedArea, type MsixPlaces, type WatchedArea } from "./bar.ts";
 import type { BarPlan } from "./bar-areas.ts";
 import { ROM_BAR } from "./bar-registers.ts";
 import { ALL_ONES_64, allOnes } from "./bytes.ts";
 import type { AssignableDevice } from "./hardware.ts";
 import type { Msix } from "./msix.ts";
+import type { BarQuirk, QuirkHost, QuirkPlace } from "./quirks/quirk.ts";
 
 /** What BARs need of their function. */
 export interface BarsHost {
@@ -21,6 +22,19 @@ export interface BarsHost {
 	/** What may be mapped of this BAR has changed. */
 	directAreasChanged(bar: number): void;
 	report(message: string): void;
+	/** Configuration space as the guest sees it, for quirks. */
+	configRead: QuirkHost["configRead"];
+	configWrite: QuirkHost["configWrite"];
+}
+
+/** What BARs are made from. */
+export interface BarsPlan {
+	readonly bars: readonly BarPlan[];
+	/** The device's own MSI-X capability. */
+	readonly deviceMsix: MsixPlaces["device"];
+	readonly quirks: readonly QuirkPlace[];
+	/** Bytes, the host's. */
+	readonly pageSize: number;
 }
 
 const NOTHING: readonly DirectArea[] = [];
@@ -39,20 +53,20 @@ export class Bars implements Disposable {
 	#pendingBits = false;
 	/** The function decodes memory; while it does not, touching a mapping would end a process with SIGBUS. */
 	#decoding = false;
+	#powered = true;
+	readonly #quirks: readonly BarQuirk[];
+	readonly #deviceMsix: MsixPlaces["device"];
 
-	/** @param pageSize bytes, the host's */
-	constructor(
-		device: AssignableDevice,
-		plans: readonly BarPlan[],
-		msix: Msix | undefined,
-		pageSize: number,
-		host: BarsHost,
-	) {
+	/** @param msix what the guest has of MSI-X */
+	constructor(device: AssignableDevice, plan: BarsPlan, msix: Msix | undefined, host: BarsHost) {
 		this.#device = device;
 		this.#msix = msix;
-		this.#pageSize = pageSize;
+		this.#pageSize = plan.pageSize;
 		this.#host = host;
-		for (const plan of plans) if (plan.index !== ROM_BAR) this.#bars[plan.index] = new Bar(plan, msix?.capability);
+		this.#deviceMsix = plan.deviceMsix;
+		const places = { guest: msix?.capability, device: plan.deviceMsix };
+		for (const bar of plan.bars) if (bar.index !== ROM_BAR) this.#bars[bar.index] = new Bar(bar, places);
+		this.#quirks = plan.quirks.map((place) => this.#watch(place));
 	}
 
 	/** Maps what the plans say. What cannot be mapped is slower and works all the same. */
@@ -96,6 +110,25 @@ export class Bars implements Disposable {
 		this.#decoding = on;
 	}
 
+	/** The function is in D0, or has left it: nothing may be mapped then, even of a BAR that a VMM takes for placed. */
+	setPowered(on: boolean): void {
+		if (on === this.#powered) return;
+		this.#powered = on;
+		for (const bar of this.#bars) if (bar && bar.mapped.length > 0) this.#changed(bar);
+	}
+
+	/** The guest has placed a BAR, or taken it away. @returns whether {@link directAreas} has changed */
+	placedAt(index: number, address: bigint | undefined): boolean {
+		if (this.#bars[index]?.placedAt(address, this.#pageSize) !== true) return false;
+		this.#direct[index] = undefined;
+		return true;
+	}
+
+	/** The device was reset: quirks forget what the guest had selected. */
+	reset(): void {
+		for (const quirk of this.#quirks) quirk.reset();
+	}
+
 	/** Switches the use of mapped memory. Asking for the present state is free. */
 	setMapped(on: boolean): void {
 		if (on === this.#mappedOn) return;
@@ -113,7 +146,7 @@ export class Bars implements Disposable {
 	/** What a VMM may map into its guest at this moment, in order. */
 	directAreas(index: number): readonly DirectArea[] {
 		const bar = this.#bars[index];
-		if (!bar || !this.#mappedOn) return NOTHING;
+		if (!bar || !this.#mappedOn || !this.#powered) return NOTHING;
 		let direct = this.#direct[index];
 		if (!direct) this.#direct[index] = direct = bar.direct(this.#pendingBits, this.#pageSize);
 		return direct;
@@ -123,6 +156,8 @@ export class Bars implements Disposable {
 	read(index: number, offset: number, width: AccessWidth): number {
 		const bar = this.#bars[index];
 		if (!bar?.accepts(offset, width)) return allOnes(width);
+		const watched = bar.watched.length > 0 ? bar.watchedAt(offset, width) : undefined;
+		if (watched) return inside(watched, offset, width) ? watched.quirk.read(index, offset, width) : allOnes(width);
 		if (bar.inTable(offset, width)) return this.#msix?.table.read(offset - bar.tableStart, width) ?? allOnes(width);
 		if (bar.inPba(offset, width)) return this.#readPending(bar, offset, width);
 		return this.#read(bar, offset, width);
@@ -132,8 +167,8 @@ export class Bars implements Disposable {
 	read64(index: number, offset: number): bigint {
 		const bar = this.#bars[index];
 		if (!bar?.accepts(offset, 8)) return ALL_ONES_64;
-		if (bar.inTable(offset, 8) || bar.inPba(offset, 8))
-			return join(this.read(index, offset, 4), this.read(index, offset + 4, 4));
+		if (isSplit(bar, offset)) return join(this.read(index, offset, 4), this.read(index, offset + 4, 4));
+		if (bar.inHidden(offset, 8) || !bar.inRegion(offset, 8)) return this.#nothing(ALL_ONES_64);
 		const area = this.#mapping(bar, offset, 8);
 		if (area) {
 			try {
@@ -151,12 +186,21 @@ export class Bars implements Disposable {
 	write(index: number, offset: number, width: AccessWidth, value: number): void {
 		const bar = this.#bars[index];
 		if (!bar?.accepts(offset, width)) return;
+		const watched = bar.watched.length > 0 ? bar.watchedAt(offset, width) : undefined;
+		if (watched) {
+			if (inside(watched, offset, width)) watched.quirk.write(index, offset, width, value >>> 0);
+			return;
+		}
 		if (bar.inTable(offset, width)) {
 			if (offset >= bar.tableStart) this.#msix?.writeTable(offset - bar.tableStart, width, value >>> 0);
 			return;
 		}
 		// Pending bits are read-only.
 		if (bar.inPba(offset, width)) return;
+		if (bar.inHidden(offset, width) || !bar.inRegion(offset, width)) {
+			this.#host.endOfInterrupt();
+			return;
+		}
 		const area = this.#mapping(bar, offset, width);
 		if (area) {
 			try {
@@ -173,9 +217,13 @@ export class Bars implements Disposable {
 	write64(index: number, offset: number, value: bigint): void {
 		const bar = this.#bars[index];
 		if (!bar?.accepts(offset, 8)) return;
-		if (bar.inTable(offset, 8) || bar.inPba(offset, 8)) {
+		if (isSplit(bar, offset)) {
 			this.write(index, offset, 4, Number(value & 0xffff_ffffn));
 			this.write(index, offset + 4, 4, Number((value >> 32n) & 0xffff_ffffn));
+			return;
+		}
+		if (bar.inHidden(offset, 8) || !bar.inRegion(offset, 8)) {
+			this.#host.endOfInterrupt();
 			return;
 		}
 		const area = this.#mapping(bar, offset, 8);
@@ -197,6 +245,7 @@ export class Bars implements Disposable {
 	}
 
 	#read(bar: Bar, offset: number, width: AccessWidth): number {
+		if (bar.inHidden(offset, width) || !bar.inRegion(offset, width)) return this.#nothing(allOnes(width));
 		const area = this.#mapping(bar, offset, width);
 		if (area) {
 			try {
@@ -217,14 +266,70 @@ export class Bars implements Disposable {
 	 */
 	#readPending(bar: Bar, offset: number, width: AccessWidth): number {
 		if (width !== 4 || (offset & 3) !== 0) return allOnes(width);
-		const ours = this.#msix?.table.pendingDword(offset - bar.pbaStart) ?? 0;
-		return (this.#read(bar, offset, 4) | ours) >>> 0;
+		const at = offset - bar.pbaStart;
+		const ours = this.#msix?.table.pendingDword(at) ?? 0;
+		const pba = this.#deviceMsix?.pba;
+		const moved = pba && (pba.bar !== bar.plan.index || pba.offset !== bar.pbaStart);
+		const place = moved ? this.#bars[pba.bar] : bar;
+		if (!place) return ours;
+		const own = moved ? pba.offset + at : offset;
+		// A device that is known to lie about the place has its bits nowhere.
+		if (!place.inRegion(own, 4)) return ours;
+		return (this.#read(place, own, 4) | ours) >>> 0;
+	}
+
+	/** Nobody answers, but the guest has looked: to INTx that is an access as any other. */
+	#nothing<T>(answer: T): T {
+		this.#host.endOfInterrupt();
+		return answer;
+	}
+
+	#watch(place: QuirkPlace): BarQuirk {
+		const table = this.#msix?.table;
+		// A quirk watches registers. Where a device has its MSI-X table in the same bytes, that stays out of reach.
+		const reachable = (index: number, offset: number, width: number) => {
+			const bar = this.#bars[index];
+			return (
+				bar !== undefined && !bar.inTable(offset, width) && !bar.inHidden(offset, width) && bar.inRegion(offset, width)
+			);
+		};
+		const quirk = place.create({
+			read: (index, offset, width) => {
+				const value = reachable(index, offset, width) ? this.#device.readRegion(index, offset, width) : allOnes(width);
+				this.#host.endOfInterrupt();
+				return value;
+			},
+			write: (index, offset, width, value) => {
+				if (reachable(index, offset, width)) this.#device.writeRegion(index, offset, width, value);
+				this.#host.endOfInterrupt();
+			},
+			configRead: this.#host.configRead,
+			configWrite: this.#host.configWrite,
+			tableRead: (offset) => table?.read(offset, 4) ?? allOnes(4),
+			tableWrite: (offset, value) => this.#msix?.writeTable(offset, 4, value),
+		});
+		for (const stretch of place.stretches) {
+			const bar = this.#bars[stretch.bar];
+			if (bar) bar.watched = [...bar.watched, { ...stretch, quirk }].sort((a, b) => a.start - b.start);
+		}
+		return quirk;
 	}
 
 	#changed(bar: Bar): void {
 		this.#direct[bar.plan.index] = undefined;
 		this.#host.directAreasChanged(bar.plan.index);
 	}
+}
+
+function inside(area: WatchedArea, offset: number, width: number): boolean {
+	return offset >= area.start && offset + width <= area.end;
+}
+
+/** Whether a 64-bit access is made of two: where each half is somebody's own business. */
+function isSplit(bar: Bar, offset: number): boolean {
+	return (
+		bar.inTable(offset, 8) || bar.inPba(offset, 8) || (bar.watched.length > 0 && bar.watchedAt(offset, 8) !== undefined)
+	);
 }
 
 function join(low: number, high: number): bigint {

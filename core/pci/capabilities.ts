@@ -21,13 +21,14 @@ import {
 	PCI_STATUS,
 	PCI_STATUS_CAP_LIST,
 } from "../uapi/pci_regs.ts";
+import { type AddedCapability, placeFor } from "./added-capability.ts";
 import { hex } from "./bytes.ts";
 import type { ConfigRegisters } from "./config-space.ts";
 import { expressFix, expressHasFlr, expressType, fixExpress, unassignableType } from "./express.ts";
 import { emulateMsi, type MsiCapability, readMsi } from "./msi-capability.ts";
 import { emulateMsix, type MsixCapability, readMsix } from "./msix-capability.ts";
 import { type PowerCapability, readPower, trackPower } from "./power.ts";
-import { type Capability, walkCapabilities } from "./walk.ts";
+import { type Capability, measure, walkCapabilities } from "./walk.ts";
 
 /** What the list decides from, apart from the registers. */
 export interface CapabilityInput {
@@ -37,6 +38,10 @@ export interface CapabilityInput {
 	readonly msixVectors: number;
 	/** The capability with its places put right, or a sentence that says what is wrong with it. */
 	checkMsix(capability: MsixCapability): MsixCapability | string;
+	/** The guest's MSI-X capability, where its table is not in the place of the device's. */
+	readonly relocated?: MsixCapability | undefined;
+	/** What the guest sees in addition. */
+	readonly added?: readonly AddedCapability[] | undefined;
 }
 
 /** What came out of it. */
@@ -53,7 +58,7 @@ export interface StandardCapabilities {
 /** Why the device cannot be assigned at all. The message goes behind "Cannot assign 0000:05:00.0: ". */
 export class Refusal extends Error {
 	override readonly name = "Refusal";
-	readonly code: "malformed-msix" | "unassignable-device" | "malformed-config-space";
+	readonly code: "malformed-msix" | "unassignable-device" | "malformed-config-space" | "invalid-argument";
 
 	constructor(code: Refusal["code"], reason: string) {
 		super(reason);
@@ -74,11 +79,28 @@ export function buildCapabilities(
 ): StandardCapabilities {
 	const walk = walkCapabilities(registers.cfg);
 	if (walk.problem) problems.push(walk.problem);
-	const builder = new Builder(registers, input, problems, walk.capabilities);
+	const capabilities = withAdded(registers, walk.capabilities, input.added ?? []);
+	const builder = new Builder(registers, input, problems, capabilities);
 	// From the end: where two capabilities overlap, the one that reaches into its neighbour is the broken one.
-	for (const capability of walk.capabilities.toReversed()) builder.add(capability);
+	for (const capability of capabilities.toReversed()) builder.add(capability);
 	builder.link();
 	return builder;
+}
+
+/** The list with what is added to it, whose bytes are in the copy then. */
+function withAdded(
+	registers: ConfigRegisters,
+	present: readonly Capability[],
+	added: readonly AddedCapability[],
+): readonly Capability[] {
+	let all = present;
+	for (const one of added) {
+		const place = placeFor(one, all, registers);
+		if (typeof place === "string") throw new Refusal("invalid-argument", place);
+		for (const [n, byte] of [one.id, 0, ...one.body].entries()) registers.emulate(place + n, 1, byte);
+		all = measure([...all, { id: one.id, offset: place }], PCI_CFG_SPACE_SIZE);
+	}
+	return all;
 }
 
 class Builder implements StandardCapabilities {
@@ -169,8 +191,8 @@ class Builder implements StandardCapabilities {
 		this.deviceMsix = checked;
 		if (this.#input.msixVectors === 0)
 			return this.#leaveOut(`The kernel gives the device no MSI-X; its capability at ${hex(offset)}`);
-		emulateMsix(this.#registers, checked);
-		this.msix = checked;
+		this.msix = this.#input.relocated ?? checked;
+		emulateMsix(this.#registers, this.msix);
 		return true;
 	}
 

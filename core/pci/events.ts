@@ -4,6 +4,7 @@
  * @module
  */
 import type { InterruptMode } from "./interrupts.ts";
+import type { RequestAction } from "./request-policy.ts";
 import type { ResetReport } from "./reset.ts";
 
 /** Something happened to an assigned function. */
@@ -16,8 +17,11 @@ export type FunctionEvent =
 	| { readonly type: "mapped"; readonly on: boolean }
 	/** A BAR decodes at another place, or nowhere. */
 	| { readonly type: "bar-placed"; readonly bar: number; readonly address: bigint | undefined }
-	/** The host wants the device back, and asked `count` times so far: unplug it. */
-	| { readonly type: "device-requested"; readonly count: number }
+	/**
+	 * The host wants the device back, and asked `count` times so far. `ask`: have the guest let go of it. `force`: the guest
+	 * has lost it, take it out and close it. `ignore`: it stays.
+	 */
+	| { readonly type: "device-requested"; readonly count: number; readonly action: RequestAction }
 	/** The device reported an error that the host cannot correct (AER): stop using it. */
 	| { readonly type: "device-error" }
 	/** The function was reset. */

@@ -20,7 +20,7 @@ import type { StandardCapabilities } from "./capabilities.ts";
 import type { AssignableDevice } from "./hardware.ts";
 import { attempt } from "./interrupt-host.ts";
 import type { Interrupts } from "./interrupts.ts";
-import type { ResetActions, ResetTraits } from "./reset.ts";
+import type { ResetActions, ResetMethodInfo, ResetTraits } from "./reset.ts";
 
 const CONFIG = VFIO_PCI_CONFIG_REGION_INDEX;
 
@@ -71,6 +71,31 @@ function powerUp(device: AssignableDevice, { power }: StandardCapabilities): voi
 	device.writeRegion(CONFIG, power.control, 2, control & ~PCI_PM_CTRL_STATE_MASK);
 	const state = device.readRegion(CONFIG, power.control, 2) & PCI_PM_CTRL_STATE_MASK;
 	if (state !== 0) device.onReport(`${device.name} stays in power state D${state}`);
+}
+
+/** Which ways there are to reset it. */
+export function resetMethods(device: AssignableDevice, capabilities: StandardCapabilities): ResetMethodInfo[] {
+	return [deviceReset(device, capabilities), hotReset(device)];
+}
+
+function deviceReset(device: AssignableDevice, { flr, power }: StandardCapabilities): ResetMethodInfo {
+	const how = flr ? "FLR" : power?.resets ? "a power cycle (D3hot and back), or what Linux has" : "what Linux has";
+	const exists = device.resettable;
+	return { method: "device-reset", exists, detail: exists ? how : "Linux cannot reset the function by itself" };
+}
+
+function hotReset(device: AssignableDevice): ResetMethodInfo {
+	try {
+		const others = device.hotResetInfo().filter((member) => member.name !== device.name);
+		const list = others.map(({ name, group }) => {
+			const owner = Group.find(device.kernel, group);
+			return `${name} (group ${group}, ${owner?.devices.has(name) ? "in use here" : owner ? "owned" : "not owned here"})`;
+		});
+		const company = others.length === 0 ? "with nothing else on it" : `together with ${list.join(", ")}`;
+		return { method: "hot-reset", exists: true, detail: `a reset of the bus, ${company}` };
+	} catch (error) {
+		return { method: "hot-reset", exists: false, detail: error instanceof Error ? error.message : String(error) };
+	}
 }
 
 /** A reset of the bus, unless it would pull another device away from under the guest that has it. */

@@ -65,14 +65,16 @@ export class GuestLink {
 		if (asserted && this.#events.wanted) this.tell({ type: "interrupt", kind: "intx", vector: 0 });
 	}
 
-	/** A BAR decodes elsewhere. */
-	placeBar(bar: number, address: bigint | undefined): void {
+	/** A BAR decodes elsewhere. @returns false when the machine cannot have it there, which is reported */
+	placeBar(bar: number, address: bigint | undefined): boolean {
 		try {
 			this.slot?.placeBar(bar, address);
 		} catch (error) {
 			this.#failed(error);
+			return false;
 		}
 		if (this.#events.wanted) this.tell({ type: "bar-placed", bar, address });
+		return true;
 	}
 
 	/** What may be mapped of a BAR has changed. */

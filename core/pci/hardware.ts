@@ -43,6 +43,10 @@ export interface AssignableDevice {
 	disableIrq(index: number): void;
 	/** @throws VfioError `interrupt-failed` */
 	unmaskIrq(index: number): void;
+	/** INTx only. @throws VfioError `interrupt-failed` */
+	maskIrq(index: number): void;
+	/** Has an eventfd unmask INTx; -1 for none any more. @throws VfioError `interrupt-failed` */
+	setUnmaskEventfd(fd: number): void;
 	/** @throws VfioError `reset-failed` */
 	reset(): void;
 	/** @throws VfioError `reset-failed` */

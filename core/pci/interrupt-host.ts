@@ -4,8 +4,14 @@
  * @module
  */
 
+import type { KvmBypass } from "../machine/kvm-bypass.ts";
+
 /** Given to each kind of interrupt. */
 export interface InterruptHost {
+	/** KVM, where the machine has it and interrupts of this kind may go past us. */
+	kvm(kind: "intx" | "msi" | "msix"): KvmBypass | undefined;
+	/** The function's pin: 1 to 4, or 0. */
+	readonly pin: number;
 	/** Delivers a message to the guest. @param vector for traces */
 	message(kind: "msi" | "msix", vector: number, address: bigint, data: number): void;
 	/** The level of the function's INTx pin. */

@@ -7,6 +7,7 @@
 import { VFIO_PCI_INTX_IRQ_INDEX } from "../uapi/vfio.ts";
 import type { AssignableDevice } from "./hardware.ts";
 import { attempt, type InterruptHost } from "./interrupt-host.ts";
+import { IntxBypass } from "./intx-bypass.ts";
 import { Trigger } from "./trigger.ts";
 
 const NANOSECONDS = 1_000_000;
@@ -23,6 +24,8 @@ export class Intx {
 	#deadline = 0;
 	#pending = false;
 	#blocked = false;
+	/** KVM delivers it: nothing of it is seen here, and BARs stay mapped. */
+	#bypass: IntxBypass | undefined;
 
 	/** @param timeout milliseconds without an interrupt after which BARs are mapped again; 0: never */
 	constructor(device: AssignableDevice, host: InterruptHost, timeout: number) {
@@ -46,6 +49,11 @@ export class Intx {
 		return this.#pending && !this.#blocked;
 	}
 
+	/** KVM delivers it. */
+	get bypassed(): boolean {
+		return this.#bypass !== undefined;
+	}
+
 	/** Arms it; BARs stay mapped until the first interrupt. @throws VfioError `interrupt-failed`, with nothing left behind */
 	enable(): void {
 		if (this.#trigger) return;
@@ -57,6 +65,30 @@ export class Intx {
 			throw error;
 		}
 		this.#trigger = trigger;
+		this.startBypass();
+	}
+
+	/**
+	 * Lets KVM deliver it, where the machine has that; called again when its route has changed. Where KVM refuses, it goes on
+	 * through this process. Either way it is unmasked at the end, so that none is lost.
+	 */
+	startBypass(): void {
+		this.stopBypass();
+		const kvm = this.#host.kvm("intx");
+		const trigger = this.#trigger;
+		if (!kvm || !trigger) return;
+		this.#stopTimer();
+		attempt(this.#host, () => {
+			this.#bypass = IntxBypass.start(this.#device, kvm, this.#host.pin, trigger, () => this.#clear());
+		});
+		if (this.#bypass || !this.#pending) this.#host.setMapped(true);
+	}
+
+	/** Takes it back from KVM, if that has it. */
+	stopBypass(): void {
+		const bypass = this.#bypass;
+		this.#bypass = undefined;
+		if (bypass) attempt(this.#host, () => bypass.stop(true));
 	}
 
 	/** Disarms it, lowers the pin and lets BARs be mapped again. */
@@ -65,6 +97,9 @@ export class Intx {
 		if (!trigger) return;
 		this.#trigger = undefined;
 		this.#stopTimer();
+		const bypass = this.#bypass;
+		this.#bypass = undefined;
+		if (bypass) attempt(this.#host, () => bypass.stop(false));
 		attempt(this.#host, () => this.#device.disableIrq(VFIO_PCI_INTX_IRQ_INDEX));
 		this.#clear();
 		this.#host.setMapped(true);

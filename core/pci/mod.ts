@@ -10,17 +10,34 @@ export type { FunctionEvent } from "./events.ts";
 export type { AssignableDevice, HotResetMember } from "./hardware.ts";
 export type { IdentityOverrides } from "./identity.ts";
 export type { InterruptMode } from "./interrupts.ts";
+export {
+	type MachineResetPlan,
+	type MachineResetReport,
+	type MachineResettable,
+	planMachineReset,
+	resetMachine,
+	type SharedReset,
+	type SharedResetCandidate,
+} from "./machine-reset.ts";
 export { type MappableInput, mappableAreas, type Stretch } from "./msix-areas.ts";
+export type { BarPlace, MsixCapability } from "./msix-capability.ts";
+export { type MsixRelocation, type RelocatedMsix, relocateMsix } from "./msix-relocation.ts";
 export type { CapabilityLists, FunctionPlan, PlanInput } from "./plan.ts";
 export { planFunction } from "./plan.ts";
+export * from "./quirks/mod.ts";
+export { type RequestAction, type RequestPolicy, requestAction } from "./request-policy.ts";
 export {
 	needsSharedReset,
 	type ResetMethod,
+	type ResetMethodInfo,
+	type ResetOutcome,
 	type ResetPlan,
 	type ResetReport,
+	type ResetStep,
 	type ResetTraits,
 	resetSteps,
 } from "./reset.ts";
+export type { FunctionState } from "./snapshot.ts";
 export {
 	type Capability,
 	type ExtendedCapability,

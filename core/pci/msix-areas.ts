@@ -29,7 +29,7 @@ export interface MappableInput {
 
 /**
  * The areas of a BAR to map, in order and apart from each other. Each is page aligned, except that a BAR smaller than a
- * page is mapped whole.
+ * page is mapped whole. (MSI-X tables and registers may share a page: PCI Local Bus 3.0, section 6.8.2.)
  *
  * @example
  * ```ts

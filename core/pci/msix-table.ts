@@ -40,6 +40,20 @@ export class MsixTable {
 			this.#entries[at] = PCI_MSIX_ENTRY_CTRL_MASKBIT;
 	}
 
+	/** The entries as a guest reads them, and the vectors that are pending: what {@link load} takes. */
+	save(): { entries: Uint8Array; pending: number[] } {
+		const pending: number[] = [];
+		for (let vector = 0; vector < this.vectors; vector++) if (this.pending(vector)) pending.push(vector);
+		return { entries: this.#entries.slice(), pending };
+	}
+
+	/** @param entries as many bytes as {@link save} gave @param pending vectors; what is none is left out */
+	load(entries: Uint8Array, pending: readonly number[]): void {
+		for (let at = 0; at < this.#entries.length; at += 4) this.write(at, 4, load(entries, at, 4));
+		this.clearAllPending();
+		for (const vector of pending) if (vector >= 0 && vector < this.vectors) this.setPending(vector, true);
+	}
+
 	/**
 	 * @param offset bytes in the table
 	 * @returns all ones for anything but an aligned dword: the result of others is undefined by the specification

@@ -2,7 +2,8 @@
  * MSI-X: the guest's table above, the kernel's eventfds below.
  *
  * A vector gets its eventfd when the guest first unmasks it and keeps it until MSI-X is switched off. Masking changes
- * nothing in the kernel, whose interface has no mask for messages: what arrives while masked becomes a pending bit.
+ * nothing in the kernel, whose interface has no mask for messages: what arrives while masked becomes a pending bit. A
+ * vector that KVM delivers has a second eventfd for that; while it is masked, the device signals the first.
  *
  * @module
  */
@@ -10,6 +11,7 @@ import type { AccessWidth } from "../kernel.ts";
 import { PCI_MSIX_FLAGS, PCI_MSIX_FLAGS_ENABLE, PCI_MSIX_FLAGS_MASKALL } from "../uapi/pci_regs.ts";
 import { VFIO_PCI_MSIX_IRQ_INDEX } from "../uapi/vfio.ts";
 import type { ConfigSpace } from "./config-space.ts";
+import { connectAll, DirectMessage } from "./direct-message.ts";
 import type { AssignableDevice } from "./hardware.ts";
 import { attempt, type InterruptHost } from "./interrupt-host.ts";
 import type { MsixCapability } from "./msix-capability.ts";
@@ -28,6 +30,8 @@ export class Msix {
 	/** Vectors can be added while others are in use. */
 	readonly #dynamic: boolean;
 	#triggers: (Trigger | undefined)[] = [];
+	/** What KVM delivers, by vector. */
+	readonly #direct: (DirectMessage | undefined)[] = [];
 	/** The vector's eventfd is the kernel's trigger; cleared again where the kernel refused. */
 	readonly #armed: Uint8Array;
 	/** How many vectors the kernel has allocated, at least: 0 while it is off. */
@@ -78,12 +82,12 @@ export class Msix {
 		const masked = (this.#control & PCI_MSIX_FLAGS_MASKALL) !== 0;
 		if (!this.#active || masked === this.#functionMasked) return;
 		this.#functionMasked = masked;
-		if (masked) return;
-		this.#prepareUnmasked();
+		if (!masked) this.#prepareUnmasked();
 		let first = -1;
 		let last = -1;
 		for (let vector = 0; vector < this.#triggers.length; vector++) {
-			if (!this.#triggers[vector] || this.#armed[vector] === 1) continue;
+			// What KVM delivers has to be pointed elsewhere; the others only need to be armed.
+			if (!this.#triggers[vector] || (!this.#direct[vector] && (masked || this.#armed[vector] === 1))) continue;
 			if (first < 0) first = vector;
 			last = vector;
 		}
@@ -99,6 +103,7 @@ export class Msix {
 		if (this.#range > 0) attempt(this.#host, () => this.#device.disableIrq(VFIO_PCI_MSIX_IRQ_INDEX));
 		this.#range = 0;
 		this.#armed.fill(0);
+		for (const direct of this.#direct.splice(0)) if (direct) attempt(this.#host, () => direct[Symbol.dispose]());
 		attempt(this.#host, () => disposeTriggers(this.#triggers));
 		this.table.clearAllPending();
 		this.#host.pendingChanged(false);
@@ -108,10 +113,26 @@ export class Msix {
 	writeTable(offset: number, width: AccessWidth, value: number): void {
 		const vector = Math.floor(offset / 16);
 		const before = this.table.masked(vector);
-		if (this.table.write(offset, width, value) < 0 || this.table.masked(vector) === before) return;
-		if (!before || !this.#active || this.#functionMasked) return;
-		if (!this.#triggers[vector] && this.#prepare(vector)) this.#arm(vector, vector);
-		else if (this.#triggers[vector] && this.#armed[vector] === 0) this.#arm(vector, vector);
+		const control = this.table.write(offset, width, value) >= 0;
+		const direct = this.#direct[vector];
+		if (!control || this.table.masked(vector) === before) {
+			// A guest should mask a vector before it changes the message; one that does not is served all the same.
+			if (direct && !before && !control) this.#updateDirect(vector, direct);
+			return;
+		}
+		if (!this.#active || this.#functionMasked) return;
+		if (!before) {
+			if (direct) this.#point(vector);
+			return;
+		}
+		if (direct) this.#updateDirect(vector, direct);
+		if (!this.#triggers[vector]) {
+			if (this.#prepare(vector)) {
+				this.#connect(vector, vector);
+				this.#arm(vector, vector);
+			}
+		} else if (this.#armed[vector] === 0) this.#arm(vector, vector);
+		else if (direct) this.#point(vector);
 		if (this.table.pending(vector)) this.#deliver(vector);
 	}
 
@@ -122,6 +143,7 @@ export class Msix {
 			if (this.table.masked(vector)) continue;
 			if (this.#triggers[vector] || this.#prepare(vector)) last = vector;
 		}
+		this.#connect(0, last);
 		return last;
 	}
 
@@ -129,6 +151,48 @@ export class Msix {
 		return attempt(this.#host, () => {
 			this.#triggers[vector] = new Trigger(this.#device.kernel, () => this.#signalled(vector));
 		});
+	}
+
+	/** Where there is KVM, it delivers those of these vectors that have a trigger; all routes go to it at once. */
+	#connect(first: number, last: number): void {
+		const kvm = this.#host.kvm("msix");
+		if (!kvm) return;
+		const added = new Map<DirectMessage, number>();
+		let changed = false;
+		for (let vector = first; vector <= last; vector++) {
+			const present = this.#direct[vector];
+			if (present)
+				attempt(this.#host, () => {
+					if (present.update(this.table.address(vector), this.table.data(vector))) changed = true;
+				});
+			if (present || !this.#triggers[vector]) continue;
+			attempt(this.#host, () => {
+				const { kernel } = this.#device;
+				const direct = new DirectMessage(kernel, kvm, this.table.address(vector), this.table.data(vector));
+				added.set(direct, vector);
+			});
+		}
+		if (changed && added.size === 0) attempt(this.#host, () => kvm.commitRoutes());
+		const report = (error: unknown) => this.#host.report((error as Error).message);
+		const connected = connectAll(kvm, [...added.keys()], report);
+		for (const [direct, vector] of added) if (connected.has(direct)) this.#direct[vector] = direct;
+	}
+
+	#updateDirect(vector: number, direct: DirectMessage): void {
+		attempt(this.#host, () => {
+			if (direct.update(this.table.address(vector), this.table.data(vector))) this.#host.kvm("msix")?.commitRoutes();
+		});
+	}
+
+	/** What the device shall signal for a vector: KVM's eventfd only while nothing is masked. */
+	#eventfd(vector: number): number {
+		const direct = this.#functionMasked || this.table.masked(vector) ? undefined : this.#direct[vector];
+		return direct?.fd ?? this.#triggers[vector]?.fd ?? NO_EVENTFD;
+	}
+
+	/** Has the device signal the right one of a vector's two eventfds. */
+	#point(vector: number): void {
+		if (this.#armed[vector] === 1) this.#set(vector, [this.#eventfd(vector)]);
 	}
 
 	/** Makes the kernel signal the triggers from `first` to `last`, with one call or two. */
@@ -141,7 +205,7 @@ export class Msix {
 			first = 0;
 		}
 		const fds: number[] = [];
-		for (let vector = first; vector <= last; vector++) fds.push(this.#triggers[vector]?.fd ?? NO_EVENTFD);
+		for (let vector = first; vector <= last; vector++) fds.push(this.#eventfd(vector));
 		const available = this.#set(first, fds);
 		if (available === fds.length) this.#armedNow(first, last);
 		else if (available > 0 && first === 0 && this.#set(0, fds.slice(0, available)) === available)
@@ -158,10 +222,9 @@ export class Msix {
 	#armSingly(first: number, last: number): void {
 		this.#armed.fill(0, first, last + 1);
 		for (let vector = first; vector <= last; vector++) {
-			const fd = this.#triggers[vector]?.fd;
-			if (fd === undefined) continue;
+			if (!this.#triggers[vector]) continue;
 			if (!this.#dynamic && this.#range > 0 && vector >= this.#range) return;
-			if (this.#set(vector, [fd]) !== 1) return;
+			if (this.#set(vector, [this.#eventfd(vector)]) !== 1) return;
 			this.#armedNow(vector, vector);
 		}
 	}

@@ -8,6 +8,8 @@ import type { Irq } from "../device/irq.ts";
 import type { Region } from "../device/region.ts";
 import type { GuestBar, PciSlot } from "../machine/machine.ts";
 import {
+	PCI_CAP_ID_MSIX,
+	PCI_CAP_MSIX_SIZEOF,
 	PCI_CFG_SPACE_EXP_SIZE,
 	PCI_CFG_SPACE_SIZE,
 	PCI_COMMAND,
@@ -15,22 +17,28 @@ import {
 	PCI_COMMAND_IO,
 	PCI_COMMAND_MASTER,
 	PCI_COMMAND_MEMORY,
+	PCI_DEVICE_ID,
 	PCI_HEADER_TYPE,
 	PCI_HEADER_TYPE_BRIDGE,
 	PCI_HEADER_TYPE_MASK,
 	PCI_HEADER_TYPE_MFD,
 	PCI_HEADER_TYPE_NORMAL,
 	PCI_INTERRUPT_PIN,
+	PCI_VENDOR_ID,
 } from "../uapi/pci_regs.ts";
 import { VFIO_PCI_INTX_IRQ_INDEX, VFIO_PCI_MSI_IRQ_INDEX, VFIO_PCI_MSIX_IRQ_INDEX } from "../uapi/vfio.ts";
-import { type BarPlan, planBar } from "./bar-areas.ts";
+import { type AddedCapability, gpuDirectCapability, NVIDIA } from "./added-capability.ts";
+import { type BarPlan, planBar, TABLE_REASON, type Trap } from "./bar-areas.ts";
 import { emulateBars, findBars, ROM_BAR } from "./bar-registers.ts";
 import { allOnes, hex, load } from "./bytes.ts";
 import { buildCapabilities, Refusal, type StandardCapabilities } from "./capabilities.ts";
 import { ConfigRegisters } from "./config-space.ts";
 import { buildExtendedCapabilities } from "./extended-capabilities.ts";
 import { type IdentityOverrides, overrideIdentity } from "./identity.ts";
-import { checkMsix } from "./msix-capability.ts";
+import { checkMsix, type MsixCapability, msixTableSize, readMsix } from "./msix-capability.ts";
+import { type MsixRelocation, type RelocatedMsix, relocateMsix } from "./msix-relocation.ts";
+import type { DeviceQuirk, QuirkPlace } from "./quirks/quirk.ts";
+import { QUIRKS, quirksOf } from "./quirks/registry.ts";
 import { walkCapabilities, walkExtendedCapabilities } from "./walk.ts";
 
 /** What a plan is made from. */
@@ -50,6 +58,12 @@ export interface PlanInput {
 	/** Bytes of the ROM BAR; the size of region 6 when left out, 0 for none. */
 	readonly romSize?: number;
 	readonly ids?: IdentityOverrides;
+	/** Where the guest's MSI-X table goes; where the device's is when left out. */
+	readonly msixRelocation?: MsixRelocation;
+	/** Which quirks are known; ours when left out. */
+	readonly quirks?: readonly DeviceQuirk[];
+	/** 0 to 15, for NVIDIA's devices only. */
+	readonly gpuDirectClique?: number;
 }
 
 /** Both capability lists of a function. */
@@ -67,6 +81,8 @@ export interface FunctionPlan {
 	readonly bars: readonly BarPlan[];
 	/** How many interrupts of each kind the guest can use. */
 	readonly interrupts: { readonly intx: number; readonly msi: number; readonly msix: number };
+	/** Back doors of the device that are watched over, by name. */
+	readonly quirks: readonly string[];
 	/** What is wrong with the device, a sentence each; assigning it works all the same, unless `refusal` is set. */
 	readonly problems: readonly string[];
 	/** Why it cannot be assigned. */
@@ -81,6 +97,7 @@ export interface FunctionLayout {
 	readonly capabilities: StandardCapabilities;
 	/** 0, or 1 for INTA to 4 for INTD. */
 	readonly pin: number;
+	readonly quirks: readonly QuirkPlace[];
 }
 
 /**
@@ -89,7 +106,7 @@ export interface FunctionLayout {
  * @example
  * ```ts
  * const plan = planFunction({ config, regions, irqs, pageSize: 4096, bus: "downstream-port", multifunction: false });
- * for (const problem of plan.problems) print(problem);
+ * for (const problem of plan.problems) console.log(problem);
  * ```
  */
 export function planFunction(input: PlanInput): FunctionPlan {
@@ -106,16 +123,28 @@ export function layoutFunction(input: PlanInput): FunctionLayout {
 	const none = { msi: undefined, msix: undefined, deviceMsix: undefined, power: undefined, flr: false };
 	let capabilities: StandardCapabilities = none;
 	let bars: BarPlan[] = [];
+	let quirks: readonly QuirkPlace[] = [];
+	const kinds = quirksOf(input.quirks ?? QUIRKS, load(config, PCI_VENDOR_ID, 2), load(config, PCI_DEVICE_ID, 2));
 	let refusal: Refusal | undefined = refuseHeader(config, input.config.length);
 	if (!refusal) {
 		try {
 			const sizes = regionSizes(input);
 			const found = findBars(config, sizes, problems);
-			capabilities = buildRegisters(registers, input, found, sizes, problems);
+			const moved = relocation(config, input, found);
+			const shown = moved?.bars ?? found;
+			capabilities = buildRegisters(registers, input, { found, shown, sizes }, moved?.capability, problems);
 			const { deviceMsix, msix } = capabilities;
 			const mmap = input.mmap !== false;
-			bars = found.map((bar) =>
-				planBar(bar, regionOf(input, bar), deviceMsix, msix !== undefined, input.pageSize, mmap),
+			const places = kinds.flatMap((quirk) => quirk.places(shown).map((place) => ({ quirk, place })));
+			quirks = places.map(({ place }) => place);
+			const traps = (index: number): Trap[] => [
+				...places.flatMap(({ quirk, place }) =>
+					place.stretches.filter(({ bar }) => bar === index).map((stretch) => ({ ...stretch, reason: quirk.name })),
+				),
+				...(msix && moved && msix.table.bar === index ? [tableOf(msix)] : []),
+			];
+			bars = shown.map((bar) =>
+				planBar(bar, regionOf(input, bar), deviceMsix, msix !== undefined, input.pageSize, mmap, traps(bar.index)),
 			);
 		} catch (error) {
 			if (!(error instanceof Refusal)) throw error;
@@ -128,11 +157,13 @@ export function layoutFunction(input: PlanInput): FunctionLayout {
 		registers,
 		capabilities,
 		pin,
+		quirks,
 		plan: {
 			host: listsOf(config),
 			guest: refusal ? { capabilities: [], extended: [] } : listsOf(registers.cfg),
 			bars,
 			interrupts: { intx: pin === 0 ? 0 : 1, msi: msi?.vectors ?? 0, msix: msix?.vectors ?? 0 },
+			quirks: refusal ? [] : kinds.map(({ name }) => name),
 			problems: refusal ? [...problems, `It cannot be assigned: ${refusal.message}`] : problems,
 			refusal: refusal && { code: refusal.code, reason: refusal.message },
 		},
@@ -142,8 +173,15 @@ export function layoutFunction(input: PlanInput): FunctionLayout {
 function buildRegisters(
 	registers: ConfigRegisters,
 	input: PlanInput,
-	bars: readonly GuestBar[],
-	sizes: readonly number[],
+	bars: {
+		/** The device's. */
+		readonly found: readonly GuestBar[];
+		/** The guest's. */
+		readonly shown: readonly GuestBar[];
+		/** Of regions 0 to 6. */
+		readonly sizes: readonly number[];
+	},
+	relocated: MsixCapability | undefined,
 	problems: string[],
 ): StandardCapabilities {
 	const device = registers.cfg.slice();
@@ -152,7 +190,7 @@ function buildRegisters(
 	registers.set(PCI_COMMAND, 2, registers.get(PCI_COMMAND, 2) & ~writable);
 	registers.wmask[PCI_COMMAND] = writable & 0xff;
 	registers.wmask[PCI_COMMAND + 1] = writable >> 8;
-	emulateBars(registers, bars);
+	emulateBars(registers, bars.shown);
 	overrideIdentity(registers, input.ids ?? {});
 	setMultifunction(registers, input.multifunction);
 	const capabilities = buildCapabilities(
@@ -161,12 +199,37 @@ function buildRegisters(
 			bus: input.bus,
 			msiVectors: input.irqs[VFIO_PCI_MSI_IRQ_INDEX]?.count ?? 0,
 			msixVectors: input.irqs[VFIO_PCI_MSIX_IRQ_INDEX]?.count ?? 0,
-			checkMsix: (capability) => checkMsix(capability, device, bars, sizes),
+			checkMsix: (capability) => checkMsix(capability, device, bars.found, bars.sizes, relocated !== undefined),
+			relocated,
+			added: addedCapabilities(device, input),
 		},
 		problems,
 	);
 	buildExtendedCapabilities(registers, problems);
 	return capabilities;
+}
+
+/** @throws Refusal */
+function addedCapabilities(config: Uint8Array, { gpuDirectClique }: PlanInput): AddedCapability[] {
+	if (gpuDirectClique === undefined) return [];
+	if (load(config, PCI_VENDOR_ID, 2) !== NVIDIA)
+		throw new Refusal("invalid-argument", "it is no NVIDIA device, so that a GPUDirect clique means nothing to it");
+	return [gpuDirectCapability(gpuDirectClique)];
+}
+
+/** Where the guest's MSI-X goes, when it does not stay. @throws Refusal */
+function relocation(config: Uint8Array, input: PlanInput, bars: readonly GuestBar[]): RelocatedMsix | undefined {
+	const { msixRelocation = "off", irqs, pageSize } = input;
+	const at = walkCapabilities(config).capabilities.find(({ id }) => id === PCI_CAP_ID_MSIX)?.offset;
+	if (msixRelocation === "off" || at === undefined || at + PCI_CAP_MSIX_SIZEOF > PCI_CFG_SPACE_SIZE) return undefined;
+	if ((irqs[VFIO_PCI_MSIX_IRQ_INDEX]?.count ?? 0) === 0) return undefined;
+	const moved = relocateMsix(msixRelocation, readMsix(config, at), bars, pageSize);
+	if (typeof moved === "string") throw new Refusal("invalid-argument", moved);
+	return moved;
+}
+
+function tableOf({ table, vectors }: MsixCapability): Trap {
+	return { start: table.offset, end: table.offset + msixTableSize(vectors), reason: TABLE_REASON };
 }
 
 /** Bit 7 of the header type is the virtual machine's: whether this slot has other functions. */

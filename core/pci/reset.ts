@@ -31,8 +31,22 @@ export interface ResetPlan {
 	readonly after: readonly ResetStep[];
 }
 
+/** Whether there is a way to reset, and what it is. */
+export interface ResetMethodInfo {
+	readonly method: ResetMethod;
+	readonly exists: boolean;
+	/** How it resets, such as `FLR`; or why it does not exist. */
+	readonly detail: string;
+}
+
+/** What a reset did, and what it could have done. */
+export interface ResetReport extends ResetOutcome {
+	/** Every way there may be. */
+	readonly methods: readonly ResetMethodInfo[];
+}
+
 /** What a reset did. */
-export interface ResetReport {
+export interface ResetOutcome {
 	/** What worked; undefined when nothing did. */
 	readonly method: ResetMethod | undefined;
 	/** What was tried before that, and why it did not work. */
@@ -75,7 +89,7 @@ export function needsSharedReset(traits: ResetTraits): boolean {
 }
 
 /** Carries a plan out. It never throws: what failed is in the report. */
-export function performReset(plan: ResetPlan, actions: ResetActions): ResetReport {
+export function performReset(plan: ResetPlan, actions: ResetActions): ResetOutcome {
 	for (const step of plan.before) actions.steps[step]();
 	const tried: { method: ResetMethod; error: string }[] = [];
 	let method: ResetMethod | undefined;

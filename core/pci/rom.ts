@@ -9,8 +9,7 @@ import { PCI_ROM_ADDRESS, PCI_ROM_ADDRESS_ENABLE } from "../uapi/pci_regs.ts";
 import { VFIO_PCI_CONFIG_REGION_INDEX, VFIO_PCI_ROM_REGION_INDEX } from "../uapi/vfio.ts";
 import { allOnes, hex, load } from "./bytes.ts";
 import type { AssignableDevice } from "./hardware.ts";
-
-const SIGNATURE = 0xaa55;
+import { adoptImage, ROM_SIGNATURE } from "./rom-image.ts";
 
 /**
  * Asks the ROM BAR for its size, as the kernel reports a region of size 0 when the image behind it is not readable.
@@ -32,12 +31,27 @@ export class Rom {
 	readonly size: number;
 	readonly #device: AssignableDevice;
 	readonly #report: (message: string) => void;
+	readonly #file: Uint8Array | undefined;
+	/** What the guest reads as its vendor and device. */
+	readonly #ids: () => { vendor: number; device: number };
 	#image: Uint8Array | undefined;
 
-	/** @param size bytes of the ROM BAR */
-	constructor(device: AssignableDevice, size: number, report: (message: string) => void) {
+	/**
+	 * @param size bytes of the ROM BAR
+	 * @param file an image to show instead of the device's
+	 * @param ids what the guest reads as its vendor and device
+	 */
+	constructor(
+		device: AssignableDevice,
+		size: number,
+		file: Uint8Array | undefined,
+		ids: () => { vendor: number; device: number },
+		report: (message: string) => void,
+	) {
 		this.#device = device;
 		this.size = size;
+		this.#file = file;
+		this.#ids = ids;
 		this.#report = report;
 	}
 
@@ -54,6 +68,22 @@ export class Rom {
 	}
 
 	#load(): Uint8Array {
+		const image = this.#file ? this.#fromFile(this.#file) : this.#fromDevice();
+		const named = adoptImage(image, this.#ids());
+		if (named !== undefined)
+			this.#report(
+				`The option ROM of ${this.#device.name} names device ${hex(named, 4)}: the guest sees its own there`,
+			);
+		return image;
+	}
+
+	#fromFile(file: Uint8Array): Uint8Array {
+		const image = new Uint8Array(this.size).fill(0xff);
+		image.set(file.subarray(0, this.size));
+		return image;
+	}
+
+	#fromDevice(): Uint8Array {
 		const length = Math.min(this.#device.region(VFIO_PCI_ROM_REGION_INDEX).size, this.size);
 		const image = new Uint8Array(this.size).fill(0xff);
 		if (length === 0) {
@@ -63,7 +93,7 @@ export class Rom {
 		const read = this.#device.readBytes(VFIO_PCI_ROM_REGION_INDEX, 0, image.subarray(0, length));
 		const signature = load(image, 0, 2);
 		// Firmware ignores such an image, and so does a driver; the device works without.
-		if (read > 0 && signature !== SIGNATURE)
+		if (read > 0 && signature !== ROM_SIGNATURE)
 			this.#report(`The option ROM of ${this.#device.name} begins with ${hex(signature, 4)}, not with 0xaa55`);
 		return image;
 	}

@@ -12,6 +12,7 @@ import { allOnes, load } from "./bytes.ts";
 import type { AssignableDevice } from "./hardware.ts";
 import { type FunctionLayout, layoutFunction, type PlanInput } from "./plan.ts";
 import { probeRomSize } from "./rom.ts";
+import { isDenied } from "./rom-image.ts";
 
 /** What a device answered, without where it will be put. */
 export type Survey = Omit<PlanInput, "bus" | "multifunction">;
@@ -43,9 +44,18 @@ export function surveyDevice(device: AssignableDevice, options: CheckedOptions):
 		irqs,
 		pageSize: options.pageSize,
 		mmap: options.mmap !== false,
-		romSize: options.rom === false || !answers ? 0 : probeRomSize(device),
+		romSize: answers ? romSize(device, config, options) : 0,
 		...(options.ids ? { ids: options.ids } : {}),
+		...(options.msixRelocation ? { msixRelocation: options.msixRelocation } : {}),
+		...(options.gpuDirectClique === undefined ? {} : { gpuDirectClique: options.gpuDirectClique }),
+		...(options.quirks ? { quirks: options.quirks } : {}),
 	};
+}
+
+function romSize(device: AssignableDevice, config: Uint8Array, { rom, romFile }: AssignOptions): number {
+	if (rom === false) return 0;
+	if (romFile) return romFile.length;
+	return rom === undefined && isDenied(config) ? 0 : probeRomSize(device);
 }
 
 /**

@@ -9,27 +9,40 @@ import type { Kernel } from "../kernel.ts";
 export class Trigger implements Disposable {
 	readonly fd: number;
 	readonly #kernel: Kernel;
+	readonly #onSignal: (count: number) => void;
 	#watch: Disposable | undefined;
+	#closed = false;
 
 	/** @param onSignal receives how often it was signalled since the last call @throws KernelError */
 	constructor(kernel: Kernel, onSignal: (count: number) => void) {
 		this.#kernel = kernel;
+		this.#onSignal = onSignal;
 		this.fd = kernel.eventfd();
 		try {
-			this.#watch = kernel.watch(this.fd, onSignal);
+			this.resume();
 		} catch (error) {
 			kernel.close(this.fd);
 			throw error;
 		}
 	}
 
+	/** Somebody else reads the eventfd from now on, such as KVM. */
+	pause(): void {
+		this.#watch?.[Symbol.dispose]();
+		this.#watch = undefined;
+	}
+
+	/** Calls back again. @throws KernelError */
+	resume(): void {
+		this.#watch ??= this.#kernel.watch(this.fd, this.#onSignal);
+	}
+
 	/** Nothing is called back from now on. Take the eventfd away from the device first. */
 	[Symbol.dispose](): void {
-		const watch = this.#watch;
-		if (!watch) return;
-		this.#watch = undefined;
+		if (this.#closed) return;
+		this.#closed = true;
 		try {
-			watch[Symbol.dispose]();
+			this.pause();
 		} finally {
 			this.#kernel.close(this.fd);
 		}

@@ -37,8 +37,8 @@ export interface Walk<C extends Capability> {
 }
 
 /**
- * Walks the standard list. Pointers lose their two reserved bits; the walk ends at the first pointer into the header,
- * at the first repeat and at a capability that reads all ones.
+ * Walks the standard list (PCI Local Bus 3.0, section 6.7). Pointers lose their two reserved bits; the walk ends at the
+ * first pointer into the header, at the first repeat and at a capability that reads all ones.
  *
  * @param config at least 256 bytes
  */
@@ -74,7 +74,7 @@ export function walkCapabilities(config: Uint8Array): Walk<Capability> {
 }
 
 /**
- * Walks the extended list.
+ * Walks the extended list (PCI Express Base 5.0, section 7.6).
  *
  * @param config the whole configuration space; a space of 256 bytes has no extended capabilities
  */
@@ -107,7 +107,10 @@ export function walkExtendedCapabilities(config: Uint8Array): Walk<ExtendedCapab
 }
 
 /** Adds to each its distance to the next higher one. */
-function measure<T extends { readonly offset: number }>(found: readonly T[], end: number): (T & { size: number })[] {
+export function measure<T extends { readonly offset: number }>(
+	found: readonly T[],
+	end: number,
+): (T & { size: number })[] {
 	const offsets = found.map((capability) => capability.offset).sort((a, b) => a - b);
 	return found.map((capability) => {
 		const next = offsets.find((offset) => offset > capability.offset) ?? end;

@@ -32,6 +32,9 @@ export function infoCapabilities(bytes: Uint8Array, first: number): InfoCapabili
 	return found;
 }
 
+/** Room for a chain, in bytes: more than those of PCI devices and of type 1 need, so that asking once is enough. */
+const ROOM = 512;
+
 /**
  * Asks for an info structure, again with more room while the kernel says that it needs more.
  *
@@ -47,7 +50,7 @@ export function askWithRoom(
 ): Uint8Array {
 	// A chain is a few hundred bytes; an answer that grows with each question is not a chain, and is taken as it is.
 	const LIMIT = 1 << 20;
-	let bytes = new Uint8Array(size);
+	let bytes = new Uint8Array(size + ROOM);
 	for (let round = 0; ; round++) {
 		const view = new DataView(bytes.buffer);
 		prepare(bytes);

@@ -131,7 +131,7 @@ describe.each(["6.12", "7.2"] as const)("an assigned function on simulated Linux
 		start(fn);
 		fn.barWrite(0, 0x24, 4, 0x001f001f);
 		expect(fn.barRead(0, 0x24, 4)).toBe(0x001f001f);
-		expect(fn.reset()).toEqual({ method: "device-reset", tried: [] });
+		expect(fn.reset()).toMatchObject({ method: "device-reset", tried: [] });
 		expect(fn.configRead(4, 2)).toBe(0);
 		expect(fn.barRead(0, 0x24, 4)).toBe(0xffffffff);
 		start(fn);
@@ -140,7 +140,7 @@ describe.each(["6.12", "7.2"] as const)("an assigned function on simulated Linux
 		attached[Symbol.dispose]();
 	});
 
-	it("tells of the host's wish to have the device back, until it is given back", async () => {
+	it("HOT-05 tells of the host's wish to have the device back, until it is given back", async () => {
 		const { clock, linux, process } = simulated(version);
 		const attached = attach(process, NVME);
 		const requests: number[] = [];
@@ -157,7 +157,7 @@ describe.each(["6.12", "7.2"] as const)("an assigned function on simulated Linux
 		expect(Object.entries(linux.leaks()).filter(([, count]) => count !== 0)).toEqual([]);
 	});
 
-	it("answers all ones when the device is pulled out, and still gives everything back", () => {
+	it("HOT-06 answers all ones when the device is pulled out, and still gives everything back", () => {
 		const { clock, host, linux, process } = simulated(version);
 		const attached = attach(process, NVME);
 		const { fn } = attached;

@@ -33,7 +33,7 @@ function bindAlone(name: string): void {
 }
 
 describe("binding on a simulated Linux", () => {
-	it("binds a whole group and gives each device back to the driver it had", () => {
+	it("T-02 binds a whole group and gives each device back to the driver it had", () => {
 		const group = bindGroup(kernel, EDU);
 		expect(drivers(EDU, SIBLING)).toEqual(["vfio-pci", "vfio-pci"]);
 		const device = VfioDevice.open(kernel, EDU);
@@ -153,7 +153,7 @@ describe("two devices of one group on a simulated Linux", () => {
 	it.each([
 		["first", [0, 1]],
 		["second", [1, 0]],
-	])("share the group and the container, and the %s may go first", (_which, order) => {
+	])("HOT-07 share the group and the container, and the %s may go first", (_which, order) => {
 		bindGroup(kernel, EDU);
 		const devices = [VfioDevice.open(kernel, EDU), VfioDevice.open(kernel, SIBLING)];
 		expect(devices[1]?.container).toBe(devices[0]?.container);

@@ -128,7 +128,7 @@ describe("locked memory on a simulated Linux", () => {
 });
 
 describe("an I/O address space on a simulated Linux", () => {
-	it("maps memory once for two groups, whichever goes first, and follows changes for both", () => {
+	it("LIM-04 maps memory once for two groups, whichever goes first, and follows changes for both", () => {
 		for (const firstOut of [0, 1]) {
 			const memory = root.allocate(MIB);
 			const reports: MapReport[] = [];

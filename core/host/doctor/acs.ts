@@ -25,7 +25,7 @@ import {
 	PCI_HEADER_TYPE_MFD,
 } from "../../uapi/pci_regs.ts";
 import type { PciSysfs } from "../sysfs.ts";
-import { type Check, type DeviceSubject, type Outcome, outcomeOf } from "./check.ts";
+import type { Check, DeviceSubject, Outcome } from "./check.ts";
 
 /** Source validation, and what sends a request for a peer up to the IOMMU. */
 const REQUIRED = PCI_ACS_SV | PCI_ACS_RR | PCI_ACS_CR | PCI_ACS_UF;
@@ -61,13 +61,8 @@ export const ACS: Check<DeviceSubject> = {
 		if (group === undefined) return undefined;
 		const bridges = pci.bridgesAbove(name);
 		const others = members.filter((member) => member.name !== name && !member.bridge);
-		try {
-			return others.length === 0
-				? apart(pci, bridges)
-				: shared(pci, name, bridges, new Set(members.map((m) => m.name)));
-		} catch (error) {
-			return outcomeOf(error, "unknown");
-		}
+		if (others.length === 0) return apart(pci, bridges);
+		return shared(pci, name, bridges, new Set(members.map((member) => member.name)));
 	},
 };
 

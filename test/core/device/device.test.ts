@@ -55,7 +55,7 @@ describe("VfioDevice.open()", () => {
 		]);
 	});
 
-	it("takes IOMMU type 1 when there is no version 2, and says so when there is neither", () => {
+	it("L-04 takes IOMMU type 1 when there is no version 2, and says so when there is neither", () => {
 		fake.extensions.delete(VFIO_TYPE1v2_IOMMU);
 		expect(open().container.type).toBe(VFIO_TYPE1_IOMMU);
 		fake = new FakeVfio();
@@ -72,7 +72,7 @@ describe("VfioDevice.open()", () => {
 		expect(open().name).toBe(ADDRESS);
 	});
 
-	it("accepts more regions and interrupts than it knows", () => {
+	it("Z-2 accepts more regions and interrupts than it knows", () => {
 		fake.deviceInfo = { flags: 2, regions: 14, irqs: 9 };
 		expect(open().resettable).toBe(false);
 	});
@@ -190,7 +190,7 @@ describe("sharing", () => {
 	});
 	const at = (address: string, options = {}) => VfioDevice.open(fake.kernel, address, options);
 
-	it("a second device of a group shares its file, which Linux gives out once, and its container", () => {
+	it("L-06 a second device of a group shares its file, which Linux gives out once, and its container", () => {
 		const first = at("05:00.0");
 		const second = at("05:00.1");
 		expect(second.group).toBe(first.group);
@@ -250,7 +250,7 @@ describe("sharing", () => {
 		expect(vfioError(() => at("05:00.0", { container })).code).toBe("disposed");
 		expect(fake.leaks).toEqual([]);
 	});
-	it("coherent asks for VFIO_DMA_CC_IOMMU", () => {
+	it("F-06 coherent asks for VFIO_DMA_CC_IOMMU", () => {
 		const { container } = at("05:00.0");
 		expect(container.coherent).toBe(false);
 		fake.extensions.add(4);
@@ -267,7 +267,7 @@ describe("info", () => {
 		expect(fake.requests.length).toBe(asked);
 		expect(device.irq(2)).toBe(device.irq(2));
 	});
-	it("a missing VGA region is empty, and shifts no region behind it", () => {
+	it("ERR-03 a missing VGA region is empty, and shifts no region behind it", () => {
 		fake.regions.push({ size: 0x1000, flags: 3 });
 		const device = open();
 		expect([device.region(8).size, device.region(9).size]).toEqual([0, 0x1000]);

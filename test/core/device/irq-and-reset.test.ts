@@ -60,7 +60,7 @@ describe("VFIO_DEVICE_SET_IRQS", () => {
 		fake.answers.set(VFIO_DEVICE_SET_IRQS, () => 3);
 		expect(device.setEventfds(MSI, 0, [1, 2, 3, 4])).toBe(3);
 	});
-	it("setEventfd(), maskIrq(), unmaskIrq(), triggerIrq() and setUnmaskEventfd() name one vector", () => {
+	it("I-01 setEventfd(), maskIrq(), unmaskIrq(), triggerIrq() and setUnmaskEventfd() name one vector", () => {
 		device.setEventfd(MSIX, 5, 8);
 		device.maskIrq(INTX);
 		device.unmaskIrq(INTX);
@@ -201,7 +201,7 @@ describe("hot reset", () => {
 		device.hotReset();
 		expect(fds).toEqual([[device.group.fd, other.group.fd]]);
 	});
-	it("hotReset() names what it does not own, and resets nothing", () => {
+	it("RST-06 hotReset() names what it does not own, and resets nothing", () => {
 		affected([12, 0], [13, 1]);
 		const error = vfioError(() => device.hotReset());
 		expect(error.code).toBe("reset-failed");

@@ -28,7 +28,7 @@ describe("VfioDevice region access", () => {
 		[1, 0x81],
 		[2, 0x8281],
 		[4, 0x84838281],
-	] as const)("reads and writes %i bytes, little-endian and unsigned", (width, value) => {
+	] as const)("R-02 reads and writes %i bytes, little-endian and unsigned", (width, value) => {
 		device.writeRegion(0, 8, 4, 0x84838281);
 		expect(device.readRegion(0, 8, width)).toBe(value);
 		device.writeRegion(0, 0, width, value);

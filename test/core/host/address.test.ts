@@ -7,10 +7,10 @@ describe("parsePciAddress()", () => {
 	it("reads the full form", () => {
 		expect(parsePciAddress("0001:a5:1f.7")).toEqual({ domain: 1, bus: 0xa5, device: 0x1f, function: 7 });
 	});
-	it("takes domain 0 when none is given", () => {
+	it("F-02 takes domain 0 when none is given", () => {
 		expect(formatPciAddress(parsePciAddress("05:00.0"))).toBe("0000:05:00.0");
 	});
-	it("takes the wide domains that Linux makes up", () => {
+	it("ERR-12 takes the wide domains that Linux makes up", () => {
 		expect(formatPciAddress(parsePciAddress("10000:01:00.0"))).toBe("10000:01:00.0");
 	});
 	it.each(["", "05:00", "05:00.8", "05:20.0", "g5:00.0", "0000:05:00.0.1", "0000-05-00.0", "100:00.0"])(

@@ -41,7 +41,7 @@ const failAt = (address: bigint, errno: number) =>
 	});
 
 describe("GuestMemoryMapper", () => {
-	it("maps what there is, follows changes, and unmaps what it mapped", () => {
+	it("D-01 maps what there is, follows changes, and unmaps what it mapped", () => {
 		const memory = new TestMemory([RAM, ROM]);
 		const mapper = attach(memory);
 		expect(mapped()).toEqual([
@@ -71,7 +71,7 @@ describe("GuestMemoryMapper", () => {
 		expect(reports).toEqual([]);
 	});
 
-	it("fails the attach with the first RAM that cannot be mapped, and leaves nothing mapped", () => {
+	it("D-06 fails the attach with the first RAM that cannot be mapped, and leaves nothing mapped", () => {
 		failAt(0xf_0000n, EFAULT);
 		const memory = new TestMemory([RAM, ROM]);
 		const error = vfioError(() => attach(memory));
@@ -119,7 +119,7 @@ describe("GuestMemoryMapper", () => {
 		expect(mapped()).toEqual([[0n, 0xa_0000n, 3]]);
 	});
 
-	it("reports misaligned memory and skips it", () => {
+	it("D-03 reports misaligned memory and skips it", () => {
 		attach(new TestMemory([RAM, region(0x10_0100n, 0x4000, { memory: memoryAt(0x2000n, 0x4000) })]));
 		expect(said()).toEqual([["error", "misaligned-memory"]]);
 	});
@@ -150,7 +150,7 @@ describe("GuestMemoryMapper", () => {
 		expect(mapped()).toEqual([]);
 	});
 
-	it("is disposed, and everything unmapped, before the last group leaves the container", () => {
+	it("Z-13 is disposed, and everything unmapped, before the last group leaves the container", () => {
 		const memory = new TestMemory([RAM, ROM]);
 		const mapper = attach(memory);
 		device[Symbol.dispose]();
@@ -171,7 +171,7 @@ describe("locked memory", () => {
 	}
 	const memory = () => new TestMemory([RAM, BAR]);
 
-	it("fails the attach before the kernel is asked: what is needed, what is allowed, how to raise it", () => {
+	it("LIM-03 fails the attach before the kernel is asked: what is needed, what is allowed, how to raise it", () => {
 		procfs("65536", 4);
 		const error = vfioError(() => attach(memory()));
 		expect([error.code, error.errno]).toEqual(["memlock-too-low", undefined]);
@@ -254,7 +254,7 @@ describe("IoAddressSpace", () => {
 		expect(vfioError(() => open("05:00.0"))).toMatchObject({ code: "mapping-failed", device: "0000:05:00.0" });
 		expect([fake.leaks, memory.listeners.size, space.containers]).toEqual([[], 0, []]);
 	});
-	it("starts anew once all its devices are gone", () => {
+	it("HOT-03 starts anew once all its devices are gone", () => {
 		open("05:00.0")[Symbol.dispose]();
 		expect(open("05:00.0").container.groups.size).toBe(1);
 		expect(mapped()).toHaveLength(1);

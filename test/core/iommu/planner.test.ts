@@ -21,7 +21,7 @@ const reasons = (regions: readonly GuestMemoryRegion[], limits?: Partial<Planner
 	plan(regions, limits).skipped.map(({ reason, error, fatal }) => [reason, error?.code, fatal]);
 
 describe("planMappings()", () => {
-	it("maps each region, in address order, read-only ones without write", () => {
+	it("D-07 maps each region, in address order, read-only ones without write", () => {
 		const rom = region(0xf_0000n, 0x10000, { readOnly: true });
 		const ram = region(0n, 0xa_0000);
 		expect(plan([rom, ram])).toEqual({
@@ -32,11 +32,11 @@ describe("planMappings()", () => {
 			skipped: [],
 		});
 	});
-	it("rounds the start up and the end down, and moves the backing along", () => {
+	it("D-04 rounds the start up and the end down, and moves the backing along", () => {
 		const [mapping] = plan([region(0x1800n, 0x3000)]).map;
 		expect(mapping).toMatchObject({ iova: 0x2000n, size: 0x2000n, vaddr: 0x7000_0000_1000n });
 	});
-	it("adds the region's offset in its memory", () => {
+	it("D-05 adds the region's offset in its memory", () => {
 		const [mapping] = plan([region(0n, 0x1000, { memory: memoryAt(0x8000n, 0x5000), offset: 0x4000 })]).map;
 		expect(mapping?.vaddr).toBe(0xc000n);
 	});

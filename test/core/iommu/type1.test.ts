@@ -92,7 +92,7 @@ describe("Type1.map()", () => {
 		expect(error.message).toContain("0x1000-0x2fff");
 		expect(mapped()).toEqual([0x1000n]);
 	});
-	it.each([EBUSY, EEXIST])("on errno %i unmaps the same range and tries once more", (errno) => {
+	it.each([EBUSY, EEXIST])("Z-9 on errno %i unmaps the same range and tries once more", (errno) => {
 		let calls = 0;
 		fake.answers.set(VFIO_IOMMU_MAP_DMA, () => {
 			if (++calls === 1) throw new KernelError(errno, "MAP_DMA", "fake");
@@ -190,7 +190,7 @@ describe("Type1.unmapAll()", () => {
 			{ iova: high, size: high, flags: 0 },
 		]);
 	});
-	it("leaves the last page out on a kernel that takes 2^64 for a wrap", () => {
+	it("DMA-03 leaves the last page out on a kernel that takes 2^64 for a wrap", () => {
 		start((one) => {
 			one.extensions.delete(9);
 			one.iovaRanges = undefined;
@@ -218,7 +218,7 @@ describe("Type1.unmapAll()", () => {
 });
 
 describe("Type1 life", () => {
-	it("unmaps everything before the last group leaves the container", () => {
+	it("L-05 unmaps everything before the last group leaves the container", () => {
 		map(0x1000n, 0x1000n);
 		device[Symbol.dispose]();
 		const log = fake.kernel.log.filter((line) => /unmap|unset/.test(line));
@@ -226,7 +226,7 @@ describe("Type1 life", () => {
 		expect(vfioError(() => map(0n, 0x1000n)).code).toBe("disposed");
 		expect(vfioError(() => iommu.info()).code).toBe("disposed");
 	});
-	it("lets the group go even when unmapping fails", () => {
+	it("HOT-11 lets the group go even when unmapping fails", () => {
 		map(0x1000n, 0x1000n);
 		fake.answers.set(VFIO_IOMMU_UNMAP_DMA, EIO);
 		expect(vfioError(() => device[Symbol.dispose]()).code).toBe("kernel");

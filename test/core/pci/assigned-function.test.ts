@@ -189,7 +189,7 @@ describe("AssignedFunction.unplug()", () => {
 		fn.barWrite(0, 0, 4, 1);
 		fn.barWrite64(0, 0, 1n);
 		expect(fn.directAreas(0)).toEqual([]);
-		expect(fn.reset()).toEqual({ method: undefined, tried: [] });
+		expect(fn.reset()).toEqual({ method: undefined, tried: [], methods: [] });
 	});
 
 	it("gives everything back even when the kernel refuses each step", () => {
@@ -221,6 +221,7 @@ describe("AssignedFunction.reset()", () => {
 		expect(method).toBe("device-reset");
 		expect(device.take().filter((call) => !/^(read|set)/.test(call))).toEqual([
 			"disable 2",
+			"hot-reset-info",
 			"write 7 4 0",
 			"reset",
 			...["10", "14", "18", "1c", "20", "24"].map((at) => `write 7 ${at} 0`),
@@ -248,7 +249,7 @@ describe("AssignedFunction.reset()", () => {
 	it("falls back to a reset of the bus, unless that would take another device down", () => {
 		const alone = assign({ resettable: false });
 		alone.device.members = [{ name: "0000:05:00.0", group: 25 }];
-		expect(alone.fn.reset()).toEqual({ method: "hot-reset", tried: [] });
+		expect(alone.fn.reset()).toMatchObject({ method: "hot-reset", tried: [] });
 	});
 
 	it("reports when nothing works, and works on", () => {
@@ -274,9 +275,9 @@ describe("AssignedFunction events", () => {
 		signal(3);
 		device.fake.settle();
 		expect(events).toEqual([
-			{ type: "device-requested", count: 1 },
+			{ type: "device-requested", count: 1, action: "ask" },
 			{ type: "device-error" },
-			{ type: "device-requested", count: 2 },
+			{ type: "device-requested", count: 2, action: "ask" },
 		]);
 		fn.unplug();
 	});

@@ -127,7 +127,7 @@ describe("AssignedFunction BAR access", () => {
 		]);
 	});
 
-	it("R-01 maps only what the kernel's sparse areas allow", () => {
+	it("B-04 maps only what the kernel's sparse areas allow", () => {
 		const sparseAreas = [{ offset: 0x8000, size: 0x1000 }];
 		const { device, fn } = assignDecoding({ regions: { 0: { size: 0x10000, mappable: true, sparseAreas } } });
 		fn.barRead(0, 0x8004, 4);

@@ -105,6 +105,14 @@ describe("MSI", () => {
 		expect(assigned.device.irqState[1]?.fds.length).toBe(4);
 	});
 
+	it("clamps a queue size only while it is enabled, as QEMU does", () => {
+		const { fn } = assign();
+		fn.configWrite(MSI_AT + 2, 2, 0x50);
+		expect(fn.configRead(MSI_AT + 2, 2) & 0x71).toBe(0x50);
+		fn.configWrite(MSI_AT + 2, 2, 0x51);
+		expect(fn.configRead(MSI_AT + 2, 2) & 0x71).toBe(0x21);
+	});
+
 	it("C-06 acts on changes of the enable bit only", () => {
 		const assigned = assign();
 		enable(assigned);

@@ -197,7 +197,7 @@ describe("planFunction() of extended capabilities", () => {
 		expect(load(layout.registers.emu, 0x140, 4)).toBe(0xffc00000);
 	});
 
-	it("leaves SR-IOV and ARI out, and nothing of their content reads other than zero", () => {
+	it("SRV-01 leaves SR-IOV and ARI out, and nothing of their content reads other than zero", () => {
 		const layout = extended([
 			[0x100, 1],
 			[0x140, 0x10, Array(0x3c).fill(0xee)],

@@ -1,4 +1,5 @@
 // A slot of a machine that writes down what the function does to it.
+import type { KvmBypass } from "../../../core/machine/kvm-bypass.ts";
 import type { PciSlot } from "../../../core/machine/machine.ts";
 
 export class FakeSlot implements PciSlot {
@@ -9,6 +10,7 @@ export class FakeSlot implements PciSlot {
 	readonly bars: (bigint | undefined)[] = [];
 	readonly placements: string[] = [];
 	readonly changes: number[] = [];
+	kvm: KvmBypass | undefined;
 
 	constructor(bus: PciSlot["bus"] = "downstream-port", multifunction = false) {
 		this.bus = bus;

@@ -257,6 +257,16 @@ export class FakeDevice implements AssignableDevice {
 		irq.fds = [];
 		if (index === 0) this.masked = false;
 	}
+	maskIrq(index: number): void {
+		this.#throwing(`mask ${index}`);
+		this.masked = true;
+	}
+	/** What unmasks INTx when it is signalled; -1 for nothing. */
+	unmaskFd = -1;
+	setUnmaskEventfd(fd: number): void {
+		this.#throwing(`set-unmask ${fd}`);
+		this.unmaskFd = fd;
+	}
 	unmaskIrq(index: number): void {
 		this.#throwing(`unmask ${index}`);
 		if (!this.masked) return;
