@@ -27,11 +27,13 @@ import {
 } from "../core/uapi/pci_regs.ts";
 import { walkCapabilities } from "./hardware/config-walk.ts";
 import type { FunctionDescription } from "./hardware/description.ts";
+import { placeholderRom } from "./hardware/emulated.ts";
 import { PciFunction } from "./hardware/function.ts";
 import { clearBits, setBits, store } from "./hardware/little-endian.ts";
 import { type ParsedFunction, parseLspci } from "./hardware/lspci.ts";
 import { type FunctionRegions, isVirtualFunction, regionsOf } from "./hardware/lspci-bars.ts";
-import { defaultModels, type ModelRegistry, SparseMemory } from "./hardware/models/mod.ts";
+import { defaultModels, type ModelRegistry } from "./hardware/models/mod.ts";
+import { SparseMemory } from "./hardware/models/sparse-memory.ts";
 import { describeConfig } from "./hardware/raw-config.ts";
 import { Machine, type MachineOptions } from "./hardware/topology.ts";
 
@@ -82,11 +84,12 @@ function build(parsed: ParsedFunction, { bars, rom }: FunctionRegions, models: M
 		...(rom === undefined ? {} : { rom }),
 	});
 	const served = models.serve(described, parsed.name);
+	const image = rom && !rom.image ? { rom: { ...rom, image: placeholderRom(described, rom.size) } } : {};
 	const seen = new Set(served?.registers);
 	const backed = bars.map((bar) =>
 		seen.has(bar.index) || bar.size > LARGEST_BUFFER ? { ...bar, backing: "registers" as const } : bar,
 	);
-	const description: FunctionDescription = { ...described, bars: backed };
+	const description: FunctionDescription = { ...described, ...image, bars: backed };
 	const large = backed.some((bar) => bar.backing === "registers");
 	return new PciFunction(description, served?.model ?? (large ? new SparseMemory() : undefined));
 }

@@ -4,7 +4,7 @@
  * @module
  */
 export { type SimClock, VirtualClock } from "./clock.ts";
-export { type LspciMachine, type LspciOptions, machineFromLspci } from "./from-lspci.ts";
+export type { LspciOptions } from "./from-lspci.ts";
 export * from "./hardware/mod.ts";
 export * from "./hardware/models/mod.ts";
 export { Host, type ReferenceHostOptions } from "./host.ts";

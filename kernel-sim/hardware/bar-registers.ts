@@ -28,6 +28,8 @@ export function layOutBars(
 	const taken = new Set<number>();
 	for (const bar of description.bars ?? []) {
 		checkBar(bar, slots, taken);
+		// The registers of a virtual function's BARs are its physical function's.
+		if (description.virtualFunction) continue;
 		const offset = PCI_BASE_ADDRESS_0 + 4 * bar.index;
 		const mask = BigInt.asUintN(64, ~(BigInt(bar.size) - 1n));
 		const low = Number(BigInt.asUintN(32, mask));

@@ -194,7 +194,7 @@ export interface VendorOptions extends CapabilityPlace {
 	readonly writable?: Uint8Array;
 }
 
-/** A vendor-specific capability. */
+/** A vendor-specific capability (PCI Express Base 5.0, section 7.9.4). */
 export function vendor(options: VendorOptions): Capability {
 	const bytes = new Uint8Array(3 + options.body.length);
 	const writable = new Uint8Array(bytes.length);

@@ -35,6 +35,7 @@ import { layOutBars } from "./bar-registers.ts";
 import { chainCapabilities, chainExtendedCapabilities } from "./capability-chain.ts";
 import { findCapability, walkCapabilities, walkExtendedCapabilities } from "./config-walk.ts";
 import type { FunctionDescription } from "./description.ts";
+import { isEmulated, markEmulated } from "./emulated.ts";
 import { markHeader } from "./header-masks.ts";
 import { clearBits, load, setBits, store } from "./little-endian.ts";
 import { msiLength } from "./msi-unit.ts";
@@ -63,6 +64,7 @@ export function layOutConfig(description: FunctionDescription): ConfigLayout {
 	for (const capability of walkExtendedCapabilities(initial))
 		markExtendedCapability(masks, initial, capability, portType);
 	if (!description.captured) markOwn(masks, initial, description);
+	if (isEmulated(description)) markEmulated(masks, initial, description);
 	// Capabilities that overlap, as a hostile chain has them, must not make a bit both.
 	masks.writable.forEach((bits, offset) => {
 		masks.writeOneToClear[offset] = (masks.writeOneToClear[offset] ?? 0) & ~bits;
@@ -83,13 +85,14 @@ function composed(description: FunctionDescription): Uint8Array {
 	const extended = description.extendedCapabilities ?? [];
 	const large = capabilities.some((capability) => capability.id === PCI_CAP_ID_EXP) || extended.length > 0;
 	const config = new Uint8Array(description.configSize ?? (large ? PCI_CFG_SPACE_EXP_SIZE : PCI_CFG_SPACE_SIZE));
-	store(config, PCI_VENDOR_ID, 2, description.vendor);
-	store(config, PCI_DEVICE_ID, 2, description.device);
+	const virtual = description.virtualFunction ?? false;
+	store(config, PCI_VENDOR_ID, 2, virtual ? 0xffff : description.vendor);
+	store(config, PCI_DEVICE_ID, 2, virtual ? 0xffff : description.device);
 	store(config, PCI_REVISION_ID, 1, description.revision ?? 0);
 	store(config, PCI_CLASS_PROG, 1, description.classCode);
 	store(config, PCI_CLASS_PROG + 1, 2, description.classCode >>> 8);
 	store(config, PCI_HEADER_TYPE, 1, description.multifunction ? PCI_HEADER_TYPE_MFD : 0);
-	store(config, PCI_INTERRUPT_PIN, 1, description.interruptPin ?? 0);
+	store(config, PCI_INTERRUPT_PIN, 1, virtual ? 0 : (description.interruptPin ?? 0));
 	const bridge = description.bridge;
 	if (bridge) {
 		setBits(config, PCI_HEADER_TYPE, 1, PCI_HEADER_TYPE_BRIDGE);
@@ -101,6 +104,7 @@ function composed(description: FunctionDescription): Uint8Array {
 		store(config, PCI_SUBSYSTEM_VENDOR_ID, 2, description.subsystemVendor ?? 0);
 		store(config, PCI_SUBSYSTEM_ID, 2, description.subsystemDevice ?? 0);
 	}
+	for (const { offset, bytes } of description.registers ?? []) config.set(bytes, offset);
 	chainCapabilities(config, capabilities);
 	chainExtendedCapabilities(config, extended);
 	return config;
@@ -108,6 +112,7 @@ function composed(description: FunctionDescription): Uint8Array {
 
 /** The masks that a description brings along, where the standard ones do not know the registers. */
 function markOwn(masks: RegisterMasks, config: Uint8Array, description: FunctionDescription): void {
+	for (const { offset, writable } of description.registers ?? []) if (writable) masks.writable.set(writable, offset);
 	const offsets = walkCapabilities(config).map((found) => found.offset);
 	description.capabilities?.forEach((capability, index) => {
 		if (capability.writable) masks.writable.set(capability.writable, offsets[index] as number);

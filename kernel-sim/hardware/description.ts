@@ -73,7 +73,10 @@ export interface FunctionDescription {
 	readonly interruptPin?: number;
 	/** Bit 7 of the header type: there are more functions in this slot. */
 	readonly multifunction?: boolean;
-	/** An SR-IOV virtual function: it has no slot of its own to share. */
+	/**
+	 * An SR-IOV virtual function: it has no slot of its own to share, its ids read as all ones, it has no pin, no BAR
+	 * registers, and of COMMAND only Bus Master Enable (PCI Express Base 5.0, section 9.3.4).
+	 */
 	readonly virtualFunction?: boolean;
 	/** COMMAND has a working Interrupt Disable bit (PCI 2.3 and later); true when left out. */
 	readonly interruptDisable?: boolean;
@@ -83,6 +86,14 @@ export interface FunctionDescription {
 	readonly vitalProductData?: Uint8Array;
 	readonly capabilities?: readonly Capability[];
 	readonly extendedCapabilities?: readonly ExtendedCapability[];
+	/** Registers outside of header and capabilities, such as a USB controller's release number. */
+	readonly registers?: readonly {
+		/** 0x40 to 0xff. */
+		readonly offset: number;
+		readonly bytes: Uint8Array;
+		/** Bits that a config write changes; none when left out. */
+		readonly writable?: Uint8Array;
+	}[];
 	/** 256 or 4096; when left out, 4096 if there is a PCI Express or PCI-X capability with extended space. */
 	readonly configSize?: 256 | 4096;
 	/** Makes this a PCI-to-PCI bridge (header type 1). */

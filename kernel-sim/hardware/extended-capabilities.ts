@@ -36,7 +36,7 @@ function extended(
 	return { id, version, bytes, ...at, ...(writable === undefined ? {} : { writable }) };
 }
 
-/** Advanced Error Reporting. @param root with the registers of a root port */
+/** Advanced Error Reporting (PCI Express Base 5.0, section 7.8.4). @param root with the registers of a root port */
 export function aer(options: ExtendedPlace & { root?: boolean } = {}): ExtendedCapability {
 	const bytes = new Uint8Array(options.root ? 0x38 : 0x2c);
 	// The severities and the correctable mask that the specification gives after a reset.
@@ -54,7 +54,7 @@ export interface AcsOptions extends ExtendedPlace {
 	readonly enabled?: number;
 }
 
-/** Access Control Services: whether what is below a port can talk past the IOMMU. */
+/** Access Control Services: whether what is below can talk past the IOMMU (PCI Express Base 5.0, section 7.7.8). */
 export function acs(options: AcsOptions = {}): ExtendedCapability {
 	const bytes = new Uint8Array(8);
 	const capable = options.capable ?? PCI_ACS_SV | PCI_ACS_RR | PCI_ACS_CR | PCI_ACS_UF;
@@ -63,14 +63,18 @@ export function acs(options: AcsOptions = {}): ExtendedCapability {
 	return extended(PCI_EXT_CAP_ID_ACS, 1, bytes, options);
 }
 
-/** Alternative Routing-ID Interpretation. @param next the number of the next function, 0 for none */
+/**
+ * Alternative Routing-ID Interpretation (PCI Express Base 5.0, section 7.8.7).
+ *
+ * @param options `next`: the number of the next function, 0 for none
+ */
 export function ari(options: ExtendedPlace & { next?: number } = {}): ExtendedCapability {
 	const bytes = new Uint8Array(8);
 	store(bytes, 5, 1, options.next ?? 0);
 	return extended(PCI_EXT_CAP_ID_ARI, 1, bytes, options);
 }
 
-/** Device Serial Number. */
+/** Device Serial Number (PCI Express Base 5.0, section 7.9.3). @param options `serial`: 64 bits, an EUI-64 */
 export function serialNumber(options: ExtendedPlace & { serial: bigint }): ExtendedCapability {
 	const bytes = new Uint8Array(12);
 	new DataView(bytes.buffer).setBigUint64(4, options.serial, true);
@@ -89,7 +93,7 @@ export interface SriovOptions extends ExtendedPlace {
 	readonly vfBars?: readonly { readonly index: number; readonly size: number; readonly prefetchable?: boolean }[];
 }
 
-/** Single Root I/O Virtualization. */
+/** Single Root I/O Virtualization (PCI Express Base 5.0, section 9.3.3). */
 export function sriov(options: SriovOptions): ExtendedCapability {
 	const bytes = new Uint8Array(0x40);
 	const writable = new Uint8Array(0x40);

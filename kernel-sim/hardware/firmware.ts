@@ -39,6 +39,7 @@ const ROOT: Windows = {
 	prefetchable: { start: 0x40_0000_0000, end: 0x80_0000_0000 },
 };
 const COMMAND_SERR = 0x100;
+const SRIOV_BAR_0 = 0x24;
 const IO_GRANULE = 0x1000;
 const MEMORY_GRANULE = 0x100000;
 /** What a port keeps free for a function that is plugged in later. */
@@ -147,9 +148,16 @@ function windowsOf(bridge: PciFunction): Windows {
 
 function requests(fn: PciFunction): Request[] {
 	const wanted: Request[] = [];
+	if (fn.virtual) return wanted;
 	for (let index = 0; index < 6; index++) {
 		const bar = fn.bar(index);
 		if (bar) wanted.push(request(fn, bar));
+	}
+	// Room for the BARs of all virtual functions there can be.
+	const { sriov } = fn;
+	for (const bar of sriov?.bars ?? []) {
+		const register = (sriov?.offset ?? 0) + SRIOV_BAR_0 + 4 * bar.index;
+		wanted.push({ ...request(fn, bar), register, size: bar.size * (sriov?.totalVfs ?? 0) });
 	}
 	if (fn.romSize > 0 && !fn.isBridge)
 		wanted.push({ fn, register: PCI_ROM_ADDRESS, size: fn.romSize, window: "memory", wide: false });

@@ -20,6 +20,7 @@ import {
 	PCI_COMMAND_IO,
 	PCI_COMMAND_MASTER,
 	PCI_COMMAND_MEMORY,
+	PCI_EXT_CAP_ID_SRIOV,
 	PCI_HEADER_TYPE,
 	PCI_HEADER_TYPE_BRIDGE,
 	PCI_HEADER_TYPE_MASK,
@@ -35,7 +36,7 @@ import {
 } from "../../core/uapi/pci_regs.ts";
 import { BarSpace } from "./bar-space.ts";
 import { layOutConfig } from "./config-layout.ts";
-import { findCapability } from "./config-walk.ts";
+import { findCapability, findExtendedCapability } from "./config-walk.ts";
 import type { FunctionDescription } from "./description.ts";
 import { ALL_ONES_64, allOnes, clearBits, load, setBits } from "./little-endian.ts";
 import type { BarDescription, DeviceModel, DevicePort } from "./model.ts";
@@ -43,6 +44,7 @@ import { MsiUnit } from "./msi-unit.ts";
 import { MsixUnit } from "./msix-unit.ts";
 import { PmUnit, type PowerState } from "./pm-unit.ts";
 import { ResetUnit } from "./reset-unit.ts";
+import { SriovUnit, type VirtualFunctionChange } from "./sriov.ts";
 import { VpdUnit } from "./vpd-unit.ts";
 
 /** How a function can reset itself, under the names of Linux's `reset_method`. */
@@ -57,6 +59,14 @@ export interface SystemBus {
 	message(fn: PciFunction, address: bigint, data: number): void;
 	/** Secondary Bus Reset was set in a bridge. */
 	resetBus(bridge: PciFunction): void;
+	/** The SR-IOV registers of a physical function say something else now. */
+	virtualFunctions(physical: PciFunction, change: VirtualFunctionChange): void;
+}
+
+/** Which physical function a virtual one belongs to, and which one it is, from 0. */
+export interface VirtualPlace {
+	readonly physical: PciFunction;
+	readonly index: number;
 }
 
 /**
@@ -86,6 +96,10 @@ export class PciFunction implements DevicePort {
 	address: PciAddress = { domain: 0, bus: 0, device: 0, function: 0 };
 	readonly msi: MsiUnit | undefined;
 	readonly msix: MsixUnit | undefined;
+	/** Of a physical function: what makes its virtual ones. */
+	readonly sriov: SriovUnit | undefined;
+	/** Of a virtual function: whose it is. */
+	readonly virtual: VirtualPlace | undefined;
 	/** What its expansion ROM holds. */
 	readonly rom: Uint8Array | undefined;
 	/** How often it was reset, by whatever means. */
@@ -110,10 +124,11 @@ export class PciFunction implements DevicePort {
 	#busMaster = false;
 
 	/** @throws VfioError `invalid-argument` when the description contradicts itself */
-	constructor(description: FunctionDescription, model?: DeviceModel) {
+	constructor(description: FunctionDescription, model?: DeviceModel, virtual?: VirtualPlace) {
 		const layout = layOutConfig(description);
 		this.description = description;
 		this.model = model;
+		this.virtual = virtual;
 		this.config = layout.initial;
 		this.writable = layout.writable;
 		this.writeOneToClear = layout.writeOneToClear;
@@ -130,6 +145,8 @@ export class PciFunction implements DevicePort {
 		this.#vpd = vpd === 0 ? undefined : new VpdUnit(this.config, vpd, description.vitalProductData ?? new Uint8Array());
 		this.msi = msi === 0 ? undefined : new MsiUnit(this.config, msi, send);
 		this.msix = msix === 0 ? undefined : new MsixUnit(this.config, msix, send);
+		const sriov = findExtendedCapability(this.config, PCI_EXT_CAP_ID_SRIOV);
+		this.sriov = sriov === 0 ? undefined : new SriovUnit(this.config, this.writable, sriov);
 		this.rom = description.rom?.image;
 		this.#space = new BarSpace(description, model, this.msix);
 		this.#decode();
@@ -157,6 +174,7 @@ export class PciFunction implements DevicePort {
 	set present(present: boolean) {
 		this.#present = present;
 		this.#updateLine();
+		if (!present && this.sriov) this.#bus?.virtualFunctions(this, "hide");
 	}
 
 	/** It has a bus below it (header type 1). */
@@ -208,6 +226,7 @@ export class PciFunction implements DevicePort {
 	barAddress(index: number): bigint {
 		const bar = this.#space.bars[index];
 		if (!bar) return 0n;
+		if (this.virtual) return this.virtual.physical.sriov?.barAddress(bar, this.virtual.index) ?? 0n;
 		const register = PCI_BASE_ADDRESS_0 + 4 * index;
 		const low = BigInt(load(this.config, register, 4) & (bar.kind === "io" ? ~0x3 : ~0xf));
 		const high = bar.kind === "mem64" ? BigInt(load(this.config, register + 4, 4)) : 0n;
@@ -253,9 +272,11 @@ export class PciFunction implements DevicePort {
 		return this.#space.memory(bar);
 	}
 
-	/** COMMAND lets it decode memory. */
+	/** COMMAND lets it decode memory; for a virtual function, VF Memory Space Enable of its physical one does. */
 	get memoryEnabled(): boolean {
-		return this.#memoryEnabled;
+		if (!this.virtual) return this.#memoryEnabled;
+		const { physical } = this.virtual;
+		return physical.present && (physical.sriov?.memoryEnabled ?? false);
 	}
 
 	/** COMMAND lets it decode I/O ports. */
@@ -299,6 +320,7 @@ export class PciFunction implements DevicePort {
 		if (!this.#present) return;
 		this.resetCount++;
 		this.config.set(this.#powerOn);
+		this.sriov?.reset();
 		this.#pin = false;
 		this.#decode();
 		this.#pm?.changed();
@@ -306,6 +328,7 @@ export class PciFunction implements DevicePort {
 		this.msix?.changed();
 		this.msi?.changed();
 		this.#updateLine();
+		if (this.sriov) this.#bus?.virtualFunctions(this, "hide");
 		this.model?.reset();
 	}
 
@@ -343,7 +366,7 @@ export class PciFunction implements DevicePort {
 	// ---- effects ----
 
 	get #decodesMemory(): boolean {
-		return this.#present && this.#memoryEnabled && this.powerState === 0;
+		return this.#present && this.memoryEnabled && this.powerState === 0;
 	}
 
 	#decodes(bar: number): boolean {
@@ -384,6 +407,8 @@ export class PciFunction implements DevicePort {
 			this.msix.changed();
 			this.#updateLine();
 		}
+		const change = this.sriov?.written(start, end);
+		if (change) this.#bus?.virtualFunctions(this, change);
 		if (this.#vpd && touches(start, end, this.#vpd.offset + 3, 1)) this.#vpd.written();
 		if (this.isBridge && touches(start, end, PCI_BRIDGE_CONTROL, 1)) {
 			const raised = (this.config[PCI_BRIDGE_CONTROL] ?? 0) & ~bridgeControl;

@@ -9,6 +9,7 @@ import {
 	PCI_CAP_ID_EXP,
 	PCI_COMMAND,
 	PCI_COMMAND_INTX_DISABLE,
+	PCI_COMMAND_MASTER,
 	PCI_INTERRUPT_LINE,
 	PCI_LATENCY_TIMER,
 	PCI_PRIMARY_BUS,
@@ -38,6 +39,11 @@ export function markHeader(
 	description: FunctionDescription,
 	bridge: boolean,
 ): void {
+	if (description.virtualFunction) {
+		setBits(masks.writable, PCI_COMMAND, 2, PCI_COMMAND_MASTER);
+		setBits(masks.writeOneToClear, PCI_STATUS, 2, STATUS_CLEARABLE);
+		return;
+	}
 	const express = findCapability(config, PCI_CAP_ID_EXP) !== 0;
 	setBits(masks.writable, PCI_COMMAND, 2, COMMAND_WRITABLE);
 	if (description.interruptDisable ?? true) setBits(masks.writable, PCI_COMMAND, 2, PCI_COMMAND_INTX_DISABLE);

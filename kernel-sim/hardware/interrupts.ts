@@ -12,6 +12,8 @@ export interface AllocatedMessages {
 	readonly address: bigint;
 	/** What goes into its data register; message `n` of a block is sent as `data + n`. */
 	readonly data: number;
+	/** The place of the first one among all messages that are allocated; the others follow. */
+	readonly index: number;
 	free(): void;
 }
 
@@ -141,6 +143,7 @@ export class InterruptController {
 		return {
 			address: BigInt(address),
 			data,
+			index: first,
 			free: () => {
 				for (const entry of mine) {
 					const slot = first + entry.index;

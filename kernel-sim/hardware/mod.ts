@@ -45,14 +45,14 @@ export {
 	sriov,
 } from "./extended-capabilities.ts";
 export { programHotplugged, programMachine } from "./firmware.ts";
-export { PciFunction, type ResetMethod, type SystemBus } from "./function.ts";
-export { type AllocatedMessages, type DroppedMessage, InterruptController } from "./interrupts.ts";
+export { PciFunction, type ResetMethod } from "./function.ts";
+export type { AllocatedMessages, DroppedMessage, InterruptController } from "./interrupts.ts";
 export {
 	DMA_READ,
 	DMA_WRITE,
-	DmaMapping,
+	type DmaMapping,
 	type DmaTarget,
-	Iommu,
+	type Iommu,
 	IommuDomain,
 	type IommuFault,
 	type IommuOptions,
@@ -62,4 +62,5 @@ export type { BarDescription, BarKind, DeviceModel, DevicePort, MsixDescription 
 export { barTarget } from "./peer-to-peer.ts";
 export type { PowerState } from "./pm-unit.ts";
 export { type CapturedFunction, describeConfig } from "./raw-config.ts";
+export type { SriovUnit, VirtualFunction, VirtualFunctionChange } from "./sriov.ts";
 export { Machine, type MachineListener, type MachineOptions, type PlugOptions } from "./topology.ts";

@@ -4,6 +4,7 @@
  * @module
  */
 import type { AccessWidth, Clock } from "../../core/kernel.ts";
+import type { VirtualFunction } from "./sriov.ts";
 
 /** The address space a BAR decodes, and how wide its register is. */
 export type BarKind = "mem32" | "mem64" | "io";
@@ -67,6 +68,11 @@ export interface DeviceModel {
 	reset(): void;
 	/** The function is gone: give back files and timers. */
 	detach?(): void;
+	/**
+	 * What virtual function `index` of a physical function with SR-IOV is; asked when software enables them. Without it they
+	 * have memory behind their BARs.
+	 */
+	virtualFunction?(index: number): VirtualFunction;
 }
 
 /** How a model reaches the world. */

@@ -8,11 +8,13 @@ import { comparePciAddresses, formatPciAddress, type PciAddress, parsePciAddress
 import type { Clock } from "../../core/kernel.ts";
 import { PCI_PRIMARY_BUS } from "../../core/uapi/pci_regs.ts";
 import { VirtualClock } from "../clock.ts";
-import type { PciFunction, SystemBus } from "./function.ts";
+import { PciFunction, type SystemBus } from "./function.ts";
 import { type GroupingTopology, sharedGroup } from "./groups.ts";
 import { InterruptController } from "./interrupts.ts";
 import { Iommu, type IommuOptions, MESSAGE_WINDOW_END, MESSAGE_WINDOW_START } from "./iommu.ts";
 import { store } from "./little-endian.ts";
+import type { VirtualFunctionChange } from "./sriov.ts";
+import { describeVirtualFunction } from "./virtual-function.ts";
 
 /** Options of {@link Machine}. */
 export interface MachineOptions extends IommuOptions {
@@ -48,7 +50,7 @@ export interface MachineListener {
  * const machine = new Machine();
  * machine.plug("0000:00:08.0", new PciFunction(rootPort({ secondary: 1, slot: 1 })));
  * machine.plug("0000:01:00.0", new PciFunction(Edu.description(), new Edu()));
- * machine.groups; // Map { 0 => [root port], 1 => [edu] }
+ * machine.groups.get(1)?.map(({ address }) => address.bus); // [1]
  * ```
  */
 export class Machine implements SystemBus, GroupingTopology {
@@ -106,7 +108,7 @@ export class Machine implements SystemBus, GroupingTopology {
 	}
 
 	/**
-	 * Pulls a function out, and everything below it if it is a bridge.
+	 * Pulls a function out, with its virtual functions, and everything below it if it is a bridge.
 	 *
 	 * @throws VfioError `no-such-device`
 	 */
@@ -116,7 +118,7 @@ export class Machine implements SystemBus, GroupingTopology {
 			const name = typeof address === "string" ? address : formatPciAddress(address);
 			throw new VfioError("no-such-device", `Cannot unplug ${name}: there is nothing`, { device: name });
 		}
-		for (const child of this.childrenOf(fn)) this.unplug(child.address);
+		for (const child of [...this.childrenOf(fn), ...this.virtualFunctionsOf(fn)]) this.unplug(child.address);
 		this.#byName.delete(nameOf(fn));
 		this.#functions = this.#functions.filter((other) => other !== fn);
 		for (const [bus, bridge] of this.#bridges) if (bridge === fn) this.#bridges.delete(bus);
@@ -146,12 +148,19 @@ export class Machine implements SystemBus, GroupingTopology {
 
 	/** The bridge above, undefined on a root bus. */
 	bridgeOf(fn: PciFunction): PciFunction | undefined {
+		// Routing ids of virtual functions can run over into bus numbers that only their physical function's port knows.
+		if (fn.virtual) return this.bridgeOf(fn.virtual.physical);
 		return this.#bridges.get(busName(fn.address.domain, fn.address.bus));
 	}
 
 	/** The functions on the bus right below a bridge, in address order. */
 	childrenOf(bridge: PciFunction): PciFunction[] {
 		return this.#functions.filter((fn) => this.bridgeOf(fn) === bridge);
+	}
+
+	/** The virtual functions of a physical one, in the order of their index. */
+	virtualFunctionsOf(physical: PciFunction): PciFunction[] {
+		return this.#functions.filter((fn) => fn.virtual?.physical === physical);
 	}
 
 	/** All functions in the same slot, itself included, in address order. */
@@ -203,6 +212,17 @@ export class Machine implements SystemBus, GroupingTopology {
 		return this.iommu.write(fn, address, from);
 	}
 
+	virtualFunctions(physical: PciFunction, change: VirtualFunctionChange): void {
+		const present = this.virtualFunctionsOf(physical);
+		if (change === "appear") this.#makeVirtualFunctions(physical, present);
+		else if (change === "vanish") for (const fn of present) this.unplug(fn.address);
+		else
+			for (const fn of present) {
+				fn.reset();
+				fn.present = false;
+			}
+	}
+
 	message(fn: PciFunction, address: bigint, data: number): void {
 		const at = Number(address);
 		if (at >= MESSAGE_WINDOW_START && at < MESSAGE_WINDOW_END) {
@@ -212,6 +232,24 @@ export class Machine implements SystemBus, GroupingTopology {
 		// Any other address is plain memory, and the message a write to it.
 		store(this.#message, 0, 4, data);
 		this.iommu.write(fn, address, this.#message);
+	}
+
+	/** @param hidden those that were there before a reset: they come back as they are, since software still knows them */
+	#makeVirtualFunctions(physical: PciFunction, hidden: readonly PciFunction[]): void {
+		const sriov = physical.sriov;
+		if (!sriov) return;
+		for (const fn of hidden) if ((fn.virtual?.index ?? 0) >= sriov.count) this.unplug(fn.address);
+		for (let index = 0; index < sriov.count; index++) {
+			const address = sriov.address(physical.address, index);
+			if (!address) return;
+			const known = this.function(address);
+			if (known) {
+				if (known.virtual?.physical === physical) known.present = true;
+				continue;
+			}
+			const { description, model } = describeVirtualFunction(physical, sriov, index);
+			this.plug(address, new PciFunction(description, model, { physical, index }));
+		}
 	}
 
 	#assignGroups(): void {

@@ -103,17 +103,8 @@ export class Edu implements DeviceModel {
 		this.#port = port;
 	}
 
+	/** The device has no reset of its own: its registers stay as they are, only its interrupt line is let go. */
 	reset(): void {
-		this.#stop();
-		this.#buffer.fill(0);
-		this.#liveness = 0;
-		this.#factorial = 0;
-		this.#status = 0;
-		this.#interrupts = 0;
-		this.#source = 0n;
-		this.#destination = 0n;
-		this.#count = 0n;
-		this.#command = 0n;
 		this.#port?.setIntx(false);
 	}
 
@@ -184,9 +175,10 @@ export class Edu implements DeviceModel {
 		else this.#writeDmaRegister(offset, value);
 	}
 
+	/** Narrower accesses than the device takes never reach it, and read as nothing. */
 	#refuse(): number {
 		this.refusedAccesses += 1;
-		return 0xffff_ffff;
+		return 0;
 	}
 
 	#dmaRegister(offset: number): bigint {

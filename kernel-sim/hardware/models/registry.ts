@@ -10,11 +10,16 @@ import type { FunctionDescription } from "../description.ts";
 import { load } from "../little-endian.ts";
 import type { BarDescription, DeviceModel } from "../model.ts";
 import { describeMsix } from "../msix-unit.ts";
+import { E1000e } from "./e1000e.ts";
 import { Edu } from "./edu.ts";
+import { Hda } from "./hda/mod.ts";
+import { Igb } from "./igb/mod.ts";
 import { Nvme, type NvmeOptions } from "./nvme/mod.ts";
+import { Ehci, Uhci } from "./usb/mod.ts";
 
 /** Functions that a model serves. What is left out may be anything; at least one of the two must be given. */
 export interface ModelMatch {
+	/** What VENDOR_ID and DEVICE_ID read. */
 	readonly ids?: { readonly vendor: number; readonly device: number };
 	/** 24 bits: base class, subclass, programming interface. */
 	readonly classCode?: number;
@@ -23,6 +28,7 @@ export interface ModelMatch {
 /** A model, and the BARs whose accesses it wants to see. */
 export interface ServedFunction {
 	readonly model: DeviceModel;
+	/** The BARs, 0 to 5; the model sees each access to them. What is not here is plain memory. */
 	readonly registers: readonly number[];
 }
 
@@ -42,7 +48,7 @@ export type ModelFactory = (description: FunctionDescription, name: string) => S
  * ```ts
  * const models = defaultModels();
  * models.register({ ids: { vendor: 0x1234, device: 0x5678 } }, () => ({ model: new Doorbell(), registers: [0] }));
- * const { machine } = machineFromLspci(text, { models });
+ * const { machine } = Host.fromLspci(text, { models });
  * ```
  */
 export class ModelRegistry {
@@ -73,17 +79,60 @@ function matches(match: ModelMatch, description: FunctionDescription): boolean {
 	return classCode === undefined || classCode === description.classCode;
 }
 
-/** A registry with the models that ship: edu (1234:11e8) and NVMe (class 010802, whoever made it). */
+const INTEL = 0x8086;
+
+/**
+ * A registry with the models that ship: edu (1234:11e8), NVMe (class 010802, whoever made it), and of Intel's the 82574L
+ * (8086:10d3), the 82576 (8086:10c9), HD Audio (8086:293e), UHCI (8086:2934) and EHCI (8086:293a). Nothing is on their
+ * wires.
+ */
 export function defaultModels(): ModelRegistry {
 	return new ModelRegistry()
 		.register({ ids: { vendor: 0x1234, device: 0x11e8 } }, serveEdu)
+		.register({ ids: { vendor: INTEL, device: 0x10d3 } }, serveE1000e)
+		.register({ ids: { vendor: INTEL, device: 0x10c9 } }, serveIgb)
+		.register({ ids: { vendor: INTEL, device: 0x293e } }, serveHda)
+		.register({ ids: { vendor: INTEL, device: 0x2934 } }, serveUhci)
+		.register({ ids: { vendor: INTEL, device: 0x293a } }, serveEhci)
 		.register({ classCode: 0x010802 }, (description, name) => serveNvme(description, name));
 }
 
 const EDU_REGISTERS = 0xa0;
+const E1000E_REGISTERS = 0x6000;
+const IGB_REGISTERS = 0x20000;
+const HDA_REGISTERS = 0x4000;
+const EHCI_REGISTERS = 0x400;
 
 function serveEdu(description: FunctionDescription): ServedFunction | undefined {
 	return memoryBar(description, EDU_REGISTERS) ? { model: new Edu(), registers: [0] } : undefined;
+}
+
+/** The 82574L has its registers in BAR 0, and a window to them in the I/O ports of BAR 2. */
+function serveE1000e(description: FunctionDescription): ServedFunction | undefined {
+	const bar = memoryBar(description, E1000E_REGISTERS);
+	if (!bar) return undefined;
+	const ports = description.bars?.some(({ index, kind }) => index === 2 && kind === "io") ?? false;
+	return { model: new E1000e({ size: bar.size }), registers: ports ? [0, 2] : [0] };
+}
+
+/** The 82576 has its registers in BAR 0, and a window to them in the I/O ports of BAR 2. */
+function serveIgb(description: FunctionDescription): ServedFunction | undefined {
+	if (!memoryBar(description, IGB_REGISTERS)) return undefined;
+	const ports = description.bars?.some((bar) => bar.index === 2 && bar.kind === "io") ?? false;
+	return { model: new Igb(), registers: ports ? [0, 2] : [0] };
+}
+
+function serveHda(description: FunctionDescription): ServedFunction | undefined {
+	return memoryBar(description, HDA_REGISTERS) ? { model: new Hda(), registers: [0] } : undefined;
+}
+
+function serveUhci(description: FunctionDescription): ServedFunction | undefined {
+	const ports = description.bars?.some((bar) => bar.index === 4 && bar.kind === "io" && bar.size >= 32) ?? false;
+	return ports ? { model: new Uhci(), registers: [4] } : undefined;
+}
+
+function serveEhci(description: FunctionDescription): ServedFunction | undefined {
+	return memoryBar(description, EHCI_REGISTERS) ? { model: new Ehci(), registers: [0] } : undefined;
 }
 
 const NVME_DOORBELLS = 0x1000;

@@ -4,7 +4,8 @@ import { type LspciMachine, machineFromLspci } from "../../../kernel-sim/from-ls
 import type { PciFunction } from "../../../kernel-sim/hardware/function.ts";
 import { parseLspci } from "../../../kernel-sim/hardware/lspci.ts";
 import { regionsOf } from "../../../kernel-sim/hardware/lspci-bars.ts";
-import { defaultModels, Edu, Nvme, SparseMemory } from "../../../kernel-sim/hardware/models/mod.ts";
+import { defaultModels, Edu, Nvme } from "../../../kernel-sim/hardware/models/mod.ts";
+import { SparseMemory } from "../../../kernel-sim/hardware/models/sparse-memory.ts";
 import { printLspci } from "../../../kernel-sim/to-lspci.ts";
 import { bytesOnly, fixture, singleDevices } from "./fixtures.ts";
 
