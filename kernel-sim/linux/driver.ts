@@ -8,6 +8,7 @@ import type { PciFunction } from "../hardware/function.ts";
 import type { IommuGroup } from "./iommu-group.ts";
 import type { PciResource } from "./pci-resources.ts";
 import type { Sleep } from "./sleep.ts";
+import type { VirtualFunctions } from "./virtual-functions.ts";
 
 /** What drivers are matched by. */
 export interface PciIdentity {
@@ -31,6 +32,13 @@ export interface PciDriver {
 	probe(device: PciDevice): number;
 	/** The device is taken away. @returns 0, or a sleep while it is in use */
 	remove(device: PciDevice): number | Sleep;
+	/**
+	 * Somebody wants this many virtual functions of a physical one, none of which are there, or none of those that are there.
+	 * A driver without this makes none.
+	 */
+	configureVirtualFunctions?(device: PciDevice, count: number): number | Sleep;
+	/** The virtual functions that it makes are for itself: `driver_override` names it in each. */
+	readonly keepsVirtualFunctions?: boolean;
 }
 
 /** The ways Linux knows to reset one function, in the order it tries them. */
@@ -43,11 +51,15 @@ export class PciDevice implements PciIdentity {
 	readonly name: string;
 	/** Absent on a host without an IOMMU. */
 	readonly group: IommuGroup | undefined;
+	/** Of a virtual function: whose it is. */
+	readonly physical: PciDevice | undefined;
+	/** Of a physical function: those that it can have. */
+	virtualFunctions: VirtualFunctions | undefined;
 	/** The driver that has it. */
 	driver: PciDriver | undefined;
 	/** Only the driver of this name may match. */
 	driverOverride: string | undefined;
-	/** A driver is leaving and waits for the last user. */
+	/** Whoever has locked the device waits: a driver that leaves for its last user, or virtual functions that go for theirs. */
 	leaving: Sleep | undefined;
 	/** What it decodes, as it was when Linux found it: sysfs `resource`. */
 	resources: readonly PciResource[] = [];
@@ -60,19 +72,21 @@ export class PciDevice implements PciIdentity {
 	/** The driver's own data. */
 	driverData: unknown;
 
-	constructor(fn: PciFunction, group: IommuGroup | undefined, syspath: string) {
+	constructor(fn: PciFunction, group: IommuGroup | undefined, syspath: string, physical?: PciDevice) {
 		this.fn = fn;
 		this.name = formatPciAddress(fn.address);
 		this.group = group;
 		this.syspath = syspath;
+		this.physical = physical;
 	}
 
+	/** Those of a virtual function are not in its registers. */
 	get vendor(): number {
-		return word(this.fn.config, 0x00);
+		return this.physical ? this.physical.vendor : word(this.fn.config, 0x00);
 	}
 
 	get device(): number {
-		return word(this.fn.config, 0x02);
+		return this.physical?.virtualFunctions ? this.physical.virtualFunctions.deviceId : word(this.fn.config, 0x02);
 	}
 
 	get revision(): number {

@@ -24,7 +24,7 @@ export class IommuGroup {
 	readonly #devices: PciDevice[] = [];
 	readonly reserved: readonly ReservedRegion[];
 	/** What sysfs shows while the kernel has the group. */
-	type = "DMA-FQ";
+	type = "DMA";
 	readonly #iommu: Iommu;
 	#kernelDrivers = 0;
 	#owner: object | undefined;

@@ -16,21 +16,30 @@ import type { PciDeviceId } from "./dynamic-id.ts";
 import type { EventFd } from "./eventfd.ts";
 import type { OpenFile } from "./file.ts";
 import { FileSystem } from "./filesystem.ts";
+import { InterruptLines } from "./interrupt-lines.ts";
 import { IommuGroup, type ReservedRegion } from "./iommu-group.ts";
-import { BUILT_IN_DRIVERS, NativeDriver } from "./native-driver.ts";
+import { BUILT_IN_DRIVERS, NativeDriver, namedDriver } from "./native-driver.ts";
 import { NullFile } from "./null-file.ts";
 import { ModuleParameters, type ParameterValues } from "./parameters.ts";
 import { PciBus, type PciBusListener } from "./pci-bus.ts";
 import { readResources } from "./pci-resources.ts";
 import { type ProcessOptions, SimProcess } from "./process.ts";
 import { Sleep } from "./sleep.ts";
-import { addGroupDirectory, addGroupMember, addIommuDirectories, removeGroupMember } from "./sysfs/iommu.ts";
+import {
+	addGroupDirectory,
+	addGroupMember,
+	addIommuDirectories,
+	removeGroupDirectory,
+	removeGroupMember,
+} from "./sysfs/iommu.ts";
 import { addBusDirectory, addDriverDirectory, addDriverLinks, removeDriverLinks } from "./sysfs/pci-bus.ts";
 import { addDeviceDirectory, removeDeviceDirectory } from "./sysfs/pci-device.ts";
+import { addVirtualFunctionLinks, removeVirtualFunctionLinks } from "./sysfs/sriov.ts";
 import { addModuleFiles, addSystemFiles } from "./sysfs/system.ts";
 import { Vfio } from "./vfio/core.ts";
 import { VfioPciDriver } from "./vfio-pci/driver.ts";
-import { probeResetMethods } from "./vfio-pci/reset.ts";
+import { discoverResetMethods } from "./vfio-pci/reset.ts";
+import { VirtualFunctions } from "./virtual-functions.ts";
 
 /** Options of {@link SimulatedLinux}. */
 export interface LinuxOptions {
@@ -95,6 +104,7 @@ export class SimulatedLinux {
 	readonly eventfds = new Set<EventFd>();
 	readonly #processes = new Set<SimProcess>();
 	readonly #groups = new Map<number, IommuGroup>();
+	readonly #interrupts: InterruptLines;
 	#nextPid = FIRST_PID;
 
 	constructor(options: LinuxOptions) {
@@ -115,9 +125,15 @@ export class SimulatedLinux {
 			enforcesCoherency: options.snoopControl ?? false,
 		};
 		this.files.device("/dev/null", 0o666, () => new NullFile());
-		addSystemFiles(this.files, { release: RELEASES[version], iommu: hasIommu });
+		this.#interrupts = new InterruptLines(machine, () => this.pci.devices.values());
+		addSystemFiles(this.files, {
+			release: RELEASES[version],
+			iommu: hasIommu,
+			interrupts: () => this.#interrupts.format(),
+		});
 		if (loaded) addModuleFiles(this.files, this.parameters);
-		addIommuDirectories(this.files, hasIommu);
+		const unit = { iommu, interrupts, groups: () => this.#groups.values() };
+		addIommuDirectories(this.files, hasIommu ? unit : undefined);
 		this.vfio = new Vfio(platform, this.files, this.clock);
 		if (loaded) this.vfio.load();
 		this.pci = new PciBus(this.#sysfs());
@@ -206,8 +222,8 @@ export class SimulatedLinux {
 		const vfioPci = new VfioPciDriver({ machine, version: this.version, parameters: this.parameters }, this.vfio);
 		if (vfio) this.pci.addDriver(vfioPci);
 		for (const name of new Set(host.drivers.values()))
-			if (!this.pci.drivers.has(name)) this.pci.addDriver(new NativeDriver({ name, ids: idsFor(host, name) }));
-		for (const fn of machine.functions) this.#add(fn);
+			if (!this.pci.drivers.has(name)) this.pci.addDriver(namedDriver(name, idsFor(host, name)));
+		for (const fn of machine.functions) if (!fn.virtual) this.#add(fn);
 		for (const [address, name] of host.drivers) {
 			const device = this.pci.devices.get(address);
 			const driver = this.pci.drivers.get(name);
@@ -231,11 +247,27 @@ export class SimulatedLinux {
 	#add(fn: PciFunction): PciDevice {
 		const id = this.machine.groupOf(fn);
 		const group = id === undefined ? undefined : (this.#groups.get(id) ?? this.#addGroup(id, [fn]));
-		const device = new PciDevice(fn, group, this.#syspath(fn));
+		const physical = fn.virtual && this.#deviceOf(fn.virtual.physical);
+		const device = new PciDevice(fn, group, this.#syspath(fn), physical);
+		if (fn.sriov && fn.sriov.totalVfs > 0)
+			device.virtualFunctions = new VirtualFunctions(device, fn.sriov, this.machine, this.pci);
+		if (physical) this.#adopt(physical, device);
 		device.resources = readResources(fn);
-		device.resetMethods = probeResetMethods(fn, this.machine);
+		const known = new Set([...this.pci.devices.values()].map((other) => other.fn));
+		device.resetMethods = discoverResetMethods(fn, this.machine, (other) => known.has(other));
 		this.pci.addDevice(device);
 		return device;
+	}
+
+	/** A virtual function belongs to its physical one, and to the driver that made it if that is how the driver is. */
+	#adopt(physical: PciDevice, device: PciDevice): void {
+		physical.virtualFunctions?.devices.push(device);
+		const { driver } = physical;
+		if (driver?.keepsVirtualFunctions) device.driverOverride = driver.name;
+	}
+
+	#deviceOf(fn: PciFunction): PciDevice | undefined {
+		return [...this.pci.devices.values()].find((device) => device.fn === fn);
 	}
 
 	/** Devices lie in the directories of the bridges above them. */
@@ -247,16 +279,23 @@ export class SimulatedLinux {
 
 	#sysfs(): PciBusListener {
 		const { files } = this;
-		const context = () => ({ files, machine: this.machine, bus: this.pci });
+		const context = () => ({ files, machine: this.machine, bus: this.pci, interrupts: this.#interrupts });
 		return {
 			deviceAdded: (device) => {
 				addDeviceDirectory(context(), device);
 				if (device.group) addGroupMember(files, device.group, device);
+				addVirtualFunctionLinks(files, device);
 			},
 			deviceRemoved: (device) => {
 				removeDeviceDirectory(context(), device);
-				if (device.group) removeGroupMember(files, device.group, device);
+				const { group } = device;
+				if (!group) return;
+				removeGroupMember(files, group, device);
+				if (group.devices.length > 0 || this.#groups.get(group.id) !== group) return;
+				this.#groups.delete(group.id);
+				removeGroupDirectory(files, group);
 			},
+			virtualFunctionLeaving: (device) => removeVirtualFunctionLinks(files, device),
 			driverAdded: (driver) => addDriverDirectory(files, this.pci, driver),
 			bound: (device, driver) => addDriverLinks(files, device, driver),
 			unbinding: (device, driver) => removeDriverLinks(files, device, driver),
@@ -264,22 +303,27 @@ export class SimulatedLinux {
 	}
 
 	#plugged(fn: PciFunction): void {
-		programHotplugged(this.machine, fn);
+		if (!fn.virtual) programHotplugged(this.machine, fn);
+		this.#addAndProbe(fn);
+	}
+
+	/** Kernels before 7 do not ask `drivers_autoprobe` for devices that are found on a bus. */
+	#addAndProbe(fn: PciFunction): void {
 		const device = this.#add(fn);
-		if (this.pci.autoprobe) this.pci.probe(device);
+		if (this.pci.autoprobe || this.version === "6.12") this.pci.probe(device);
 	}
 
 	/** The driver leaves when its users do; the device is gone for good then. */
 	#unplugged(fn: PciFunction): void {
-		const device = [...this.pci.devices.values()].find((candidate) => candidate.fn === fn);
-		if (device) this.pci.removeDevice(device);
+		const device = this.#deviceOf(fn);
+		if (device?.physical) this.pci.removeVirtualFunction(device);
+		else if (device) this.pci.removeDevice(device);
 	}
 
 	#rescan(): void {
 		for (const fn of this.machine.functions) {
-			if (this.pci.devices.has(formatPciAddress(fn.address))) continue;
-			const device = this.#add(fn);
-			if (this.pci.autoprobe) this.pci.probe(device);
+			// Nobody answers at the address of a virtual function: it has no ids of its own.
+			if (!fn.virtual && !this.pci.devices.has(formatPciAddress(fn.address))) this.#addAndProbe(fn);
 		}
 	}
 }

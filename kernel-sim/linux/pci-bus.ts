@@ -15,6 +15,8 @@ export interface PciBusListener {
 	deviceRemoved(device: PciDevice): void;
 	driverAdded(driver: PciDriver): void;
 	bound(device: PciDevice, driver: PciDriver): void;
+	/** A virtual function is about to go: it may still have to wait. */
+	virtualFunctionLeaving(device: PciDevice): void;
 	/** The driver is about to leave: it may still have to wait. */
 	unbinding(device: PciDevice, driver: PciDriver): void;
 }
@@ -62,10 +64,31 @@ export class PciBus {
 	/** A device is gone; its driver goes first, and may have to wait. */
 	removeDevice(device: PciDevice): number | Sleep {
 		return andThen(device.driver ? this.unbind(device.driver, device) : 0, () => {
+			// Two may have waited for the same driver.
+			if (this.#devices.get(device.name) !== device) return 0;
 			this.#devices.delete(device.name);
+			device.physical?.virtualFunctions?.forget(device);
 			device.group?.leave(device);
 			this.#listener.deviceRemoved(device);
 			return 0;
+		});
+	}
+
+	/** A virtual function is taken away: nobody finds it through its physical one from now on. */
+	removeVirtualFunction(device: PciDevice): number | Sleep {
+		this.#listener.virtualFunctionLeaving(device);
+		return this.removeDevice(device);
+	}
+
+	/** Does something with a device that nobody else may meanwhile bind, unbind or reset. */
+	locked(device: PciDevice, action: () => number | Sleep): number | Sleep {
+		return whenFree(device, () => {
+			const done = andThen(action(), (result) => {
+				device.leaving = undefined;
+				return result;
+			});
+			if (done instanceof Sleep && !done.awake) device.leaving = done;
+			return done;
 		});
 	}
 
@@ -147,7 +170,7 @@ export class PciBus {
 		const ownership = driver.managesDma ? 0 : (device.group?.claimForKernel() ?? 0);
 		if (ownership < 0) return { result: ownership, refused: false };
 		device.driver = driver;
-		const result = driver.probe(device);
+		const result = mayProbe(device) ? driver.probe(device) : -ENODEV;
 		if (result < 0) {
 			device.driver = undefined;
 			if (!driver.managesDma) device.group?.releaseForKernel();
@@ -170,6 +193,11 @@ export class PciBus {
 		if (done instanceof Sleep && !done.awake) device.leaving = done;
 		return done;
 	}
+}
+
+/** `sriov_drivers_autoprobe` keeps drivers away from virtual functions, but not the one that was asked for by name. */
+function mayProbe(device: PciDevice): boolean {
+	return device.physical?.virtualFunctions?.autoprobe !== false || device.driverOverride !== undefined;
 }
 
 /** Does something with a device once nobody is in the middle of something else with it. */

@@ -6,6 +6,9 @@
 import { PCI_BASE_ADDRESS_SPACE_IO, PCI_ROM_ADDRESS, PCI_ROM_ADDRESS1 } from "../../core/uapi/pci_regs.ts";
 import type { PciFunction } from "../hardware/function.ts";
 import { load } from "../hardware/little-endian.ts";
+import type { BarDescription } from "../hardware/model.ts";
+import type { SriovUnit } from "../hardware/sriov.ts";
+import { describeVirtualFunction } from "../hardware/virtual-function.ts";
 
 /** One line of the `resource` file. All zero: there is none. */
 export interface PciResource {
@@ -27,6 +30,8 @@ const ENDPOINT_LINES = 13;
 /** A bridge has four windows more. */
 const BRIDGE_LINES = 17;
 const ROM_LINE = 6;
+/** Lines of the BARs of virtual functions: each is as large as all of them together. */
+export const SRIOV_LINES = { first: 7, end: 13 } as const;
 const FIRST_WINDOW = 13;
 const NONE: PciResource = { start: 0n, end: 0n, flags: 0 };
 
@@ -35,6 +40,13 @@ export function readResources(fn: PciFunction): PciResource[] {
 	const lines: PciResource[] = Array(fn.isBridge ? BRIDGE_LINES : ENDPOINT_LINES).fill(NONE);
 	for (let index = 0; index < 6; index++) lines[index] = barResource(fn, index);
 	lines[ROM_LINE] = romResource(fn);
+	const { sriov } = fn;
+	for (const bar of sriov ? virtualBars(fn, sriov) : [])
+		lines[SRIOV_LINES.first + bar.index] = range(
+			sriov?.barAddress(bar, 0) ?? 0n,
+			BigInt(bar.size) * BigInt(sriov?.totalVfs ?? 0),
+			memoryFlags(bar) | IORESOURCE_SIZEALIGN,
+		);
 	if (fn.isBridge)
 		for (const [index, window] of bridgeWindows(fn.config).entries()) lines[FIRST_WINDOW + index] = window;
 	return lines;
@@ -49,12 +61,18 @@ export function formatResources(resources: readonly PciResource[]): string {
 function barResource(fn: PciFunction, index: number): PciResource {
 	const bar = fn.bar(index);
 	if (!bar) return NONE;
-	const prefetch = bar.prefetchable ? IORESOURCE_PREFETCH | 8 : 0;
-	const flags =
-		bar.kind === "io"
-			? IORESOURCE_IO | PCI_BASE_ADDRESS_SPACE_IO
-			: IORESOURCE_MEM | prefetch | (bar.kind === "mem64" ? IORESOURCE_MEM_64 | 4 : 0);
+	const flags = bar.kind === "io" ? IORESOURCE_IO | PCI_BASE_ADDRESS_SPACE_IO : memoryFlags(bar);
 	return range(fn.barAddress(index), BigInt(bar.size), flags | IORESOURCE_SIZEALIGN);
+}
+
+function memoryFlags(bar: BarDescription): number {
+	const prefetch = bar.prefetchable ? IORESOURCE_PREFETCH | 8 : 0;
+	return IORESOURCE_MEM | prefetch | (bar.kind === "mem64" ? IORESOURCE_MEM_64 | 4 : 0);
+}
+
+/** The registers tell how large they are, except where they were copied from a real machine: then the model does. */
+function virtualBars(fn: PciFunction, sriov: SriovUnit): readonly BarDescription[] {
+	return describeVirtualFunction(fn, sriov, 0).description.bars ?? [];
 }
 
 function romResource(fn: PciFunction): PciResource {

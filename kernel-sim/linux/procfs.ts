@@ -20,6 +20,8 @@ export function readProcSelf(process: SimProcess, path: string): string | number
 	const name = path.slice(SELF.length);
 	if (name === "status") return status(process);
 	if (name === "limits") return limits(process);
+	// Nobody is in a user namespace of its own.
+	if (name === "uid_map") return "         0          0 4294967295\n";
 	if (name === "comm") return `${process.commandName}\n`;
 	return name.startsWith("fdinfo/") ? fdinfo(process, Number(name.slice("fdinfo/".length))) : -ENOENT;
 }
@@ -33,7 +35,7 @@ export function readProcSelfLink(process: SimProcess, path: string): string | nu
 
 /** @returns the names in a directory, or -ENOENT */
 export function readProcSelfDirectory(process: SimProcess, path: string): string[] | number {
-	if (path === "/proc/self" || path === SELF) return ["comm", "fd", "fdinfo", "limits", "status"];
+	if (path === "/proc/self" || path === SELF) return ["comm", "fd", "fdinfo", "limits", "status", "uid_map"];
 	if (path !== "/proc/self/fd" && path !== "/proc/self/fdinfo") return -ENOENT;
 	return [...process.openFiles.keys()].map(String).sort();
 }

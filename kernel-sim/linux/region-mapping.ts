@@ -32,10 +32,11 @@ export interface MappedRegion {
  *
  * @example
  * ```ts
- * // in a subclass of OpenFile
- * mmap(process, length, protection, flags, offset) {
- *   if ((flags & MAP_SHARED) === 0) return -EINVAL;
- *   return new RegionMapping(this, new BarMemory(this.fn, 0, offset), length, protection);
+ * class RegistersFile extends OpenFile {
+ *   override mmap(_process: SimProcess, length: number, protection: number, flags: number): RegionMapping | number {
+ *     if ((flags & MAP_SHARED) === 0) return -EINVAL;
+ *     return new RegionMapping(this, registers, length, protection);
+ *   }
  * }
  * ```
  */

@@ -35,6 +35,8 @@ export class SysfsFile extends OpenFile {
 
 	/** A write that may have to wait. */
 	store(bytes: Uint8Array, offset: number): number | Sleep {
+		// Nobody is told of a write of nothing.
+		if (bytes.length === 0) return 0;
 		return this.#content.write?.(this.#opener, bytes, offset) ?? -EACCES;
 	}
 

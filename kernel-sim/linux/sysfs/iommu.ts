@@ -9,10 +9,11 @@ import { type FileSystem, relativeLink } from "../filesystem.ts";
 import type { IommuGroup } from "../iommu-group.ts";
 import type { SimProcess } from "../process.ts";
 import { hex } from "../text.ts";
+import { addIommuRegisters, type IommuUnitState } from "./iommu-registers.ts";
 
 const UNIT = "/sys/devices/virtual/iommu/dmar0";
 const GROUPS = "/sys/kernel/iommu_groups";
-const DEFAULT_TYPE = "DMA-FQ";
+const DEFAULT_TYPE = "DMA";
 const TYPES: ReadonlyMap<string, string> = new Map([
 	["identity", "identity"],
 	["DMA", "DMA"],
@@ -20,13 +21,14 @@ const TYPES: ReadonlyMap<string, string> = new Map([
 	["auto", DEFAULT_TYPE],
 ]);
 
-/** Makes the directories that are there on a host with an IOMMU, or are empty on one without. */
-export function addIommuDirectories(files: FileSystem, present: boolean): void {
+/** Makes the directories that are there on a host with an IOMMU, or are empty on one without. @param unit the IOMMU */
+export function addIommuDirectories(files: FileSystem, unit: IommuUnitState | undefined): void {
 	files.directory(GROUPS);
 	files.directory("/sys/class/iommu");
-	if (!present) return;
+	if (!unit) return;
 	files.directory(`${UNIT}/devices`);
-	files.text(`${UNIT}/intel-iommu/version`, "1:0");
+	addIommuRegisters(files, `${UNIT}/intel-iommu`, unit);
+	link(files, `${UNIT}/subsystem`, "/sys/class/iommu");
 	link(files, "/sys/class/iommu/dmar0", UNIT);
 }
 
@@ -39,6 +41,11 @@ export function addGroupDirectory(files: FileSystem, group: IommuGroup): void {
 		store: (text, process) => setType(group, text, process),
 	});
 	files.attribute(`${path}/reserved_regions`, { show: () => reservedRegions(group) });
+}
+
+/** Removes the directory of a group that has no devices left. */
+export function removeGroupDirectory(files: FileSystem, group: IommuGroup): void {
+	files.remove(groupPath(group));
 }
 
 /** A device joins its group. */

@@ -4,30 +4,43 @@
  * @module
  */
 import { EBUSY, EINVAL, EIO, EPERM } from "../../../core/uapi/errno.ts";
-import { PCI_COMMAND, PCI_COMMAND_IO, PCI_COMMAND_MEMORY, PCI_INTERRUPT_PIN } from "../../../core/uapi/pci_regs.ts";
+import {
+	PCI_CAP_ID_EXP,
+	PCI_CAP_ID_PM,
+	PCI_COMMAND,
+	PCI_COMMAND_IO,
+	PCI_COMMAND_MEMORY,
+	PCI_EXP_DEVCAP2,
+	PCI_EXT_CAP_ID_ARI,
+} from "../../../core/uapi/pci_regs.ts";
+import { findCapability, findExtendedCapability } from "../../hardware/config-walk.ts";
+import type { PciFunction } from "../../hardware/function.ts";
+import { load } from "../../hardware/little-endian.ts";
 import type { Machine } from "../../hardware/topology.ts";
 import { PAGE_SIZE } from "../address-space.ts";
 import type { PciDevice, ResetMethod } from "../driver.ts";
 import type { AttributeOptions } from "../file-content.ts";
 import { type FileSystem, relativeLink } from "../filesystem.ts";
+import type { InterruptLines } from "../interrupt-lines.ts";
 import type { PciBus } from "../pci-bus.ts";
 import { formatResources } from "../pci-resources.ts";
 import type { SimProcess } from "../process.ts";
 import { hex, parseNumber } from "../text.ts";
 import { probeResetMethods, resetFunction } from "../vfio-pci/reset.ts";
 import { ConfigFile } from "./config-file.ts";
+import { sriovAttributes } from "./sriov.ts";
 
 const VGA_CLASS = 0x0300;
+/** ARI Forwarding Supported. */
+const PCI_EXP_DEVCAP2_ARI = 0x20;
 const POWER_STATES = ["D0", "D1", "D2", "D3hot"];
-/** Linux's interrupt numbers: PCI lines are the second half of the I/O APIC, messages follow. */
-const FIRST_LINE = 16;
-const FIRST_MESSAGE = 24;
 
 /** What the attributes act on. */
 export interface PciSysfsContext {
 	readonly files: FileSystem;
 	readonly machine: Machine;
 	readonly bus: PciBus;
+	readonly interrupts: InterruptLines;
 }
 
 /** Makes the directory of a device, the link to it in /sys/bus/pci/devices, and what is in it. */
@@ -45,7 +58,8 @@ export function addDeviceDirectory(context: PciSysfsContext, device: PciDevice):
 		const first = machine.functions.find((fn) => fn.config[0x0b] === 3 && fn.config[0x0a] === 0);
 		files.text(`${path}/boot_vga`, first === device.fn ? "1" : "0");
 	}
-	if (probeResetMethods(device.fn, machine).length === 0) return;
+	for (const [name, options] of Object.entries(sriovAttributes(device))) files.attribute(`${path}/${name}`, options);
+	if (device.resetMethods.length === 0) return;
 	for (const [name, options] of Object.entries(resets(device, machine))) files.attribute(`${path}/${name}`, options);
 }
 
@@ -71,7 +85,6 @@ function identity(device: PciDevice): Attributes {
 		modalias: fixed(modalias(device)),
 		resource: { show: () => formatResources(device.resources) },
 		numa_node: fixed("-1"),
-		ari_enabled: fixed("0"),
 		local_cpulist: fixed("0"),
 	};
 }
@@ -84,10 +97,11 @@ function modalias(device: PciDevice): string {
 }
 
 /** What changes, and acts when it is written. */
-function state({ bus, machine }: PciSysfsContext, device: PciDevice): Attributes {
-	let d3cold = "1";
+function state({ bus, machine, interrupts }: PciSysfsContext, device: PciDevice): Attributes {
+	let d3cold = findCapability(device.fn.config, PCI_CAP_ID_PM) === 0 ? "0" : "1";
 	return {
-		irq: { show: () => `${interruptNumber(device, machine)}\n` },
+		ari_enabled: { show: () => (hasAlternativeRouting(device.fn, machine) ? "1\n" : "0\n") },
+		irq: { show: () => `${interrupts.numberOf(device)}\n` },
 		power_state: { show: () => `${POWER_STATES[device.fn.powerState]}\n` },
 		enable: { show: () => `${device.enableCount}\n`, store: (text, process) => enable(device, text, process) },
 		driver_override: {
@@ -103,21 +117,29 @@ function state({ bus, machine }: PciSysfsContext, device: PciDevice): Attributes
 				return 0;
 			},
 		},
-		remove: {
-			store: (text) => {
-				const value = parseNumber(text);
-				if (value === undefined) return -EINVAL;
-				return value === 0 ? 0 : bus.removeDevice(device);
-			},
+		...(device.physical ? {} : { remove: removal(bus, device) }),
+	};
+}
+
+/** Virtual functions are not removed one by one. */
+function removal(bus: PciBus, device: PciDevice): AttributeOptions {
+	return {
+		store: (text) => {
+			const value = parseNumber(text);
+			if (value === undefined) return -EINVAL;
+			return value === 0 ? 0 : bus.removeDevice(device);
 		},
 	};
 }
 
-function interruptNumber(device: PciDevice, machine: Machine): number {
-	const { fn } = device;
-	const pin = fn.config[PCI_INTERRUPT_PIN] ?? 0;
-	if (fn.interruptMode === "msi") return FIRST_MESSAGE + machine.functions.indexOf(fn);
-	return pin === 0 ? 0 : FIRST_LINE + ((fn.address.device + pin - 1) & 7);
+/** The port above forwards to more than eight functions, and function 0 below it has them numbered so (ARI). */
+function hasAlternativeRouting(fn: PciFunction, machine: Machine): boolean {
+	const port = machine.bridgeOf(fn);
+	const express = port ? findCapability(port.config, PCI_CAP_ID_EXP) : 0;
+	if (!port || express === 0 || (load(port.config, express + PCI_EXP_DEVCAP2, 4) & PCI_EXP_DEVCAP2_ARI) === 0)
+		return false;
+	const [first] = machine.childrenOf(port);
+	return first !== undefined && findExtendedCapability(first.config, PCI_EXT_CAP_ID_ARI) !== 0;
 }
 
 function enable(device: PciDevice, text: string, process: SimProcess): number {

@@ -7,10 +7,14 @@ import type { FileSystem } from "../filesystem.ts";
 import type { ModuleParameters } from "../parameters.ts";
 
 /** Makes the files of /proc that are not about a process. */
-export function addSystemFiles(files: FileSystem, options: { release: string; iommu: boolean }): void {
-	const { release, iommu } = options;
+export function addSystemFiles(
+	files: FileSystem,
+	options: { release: string; iommu: boolean; interrupts: () => string },
+): void {
+	const { release, iommu, interrupts } = options;
 	files.text("/proc/version", `Linux version ${release} (simulated) #1 SMP PREEMPT_DYNAMIC`);
 	files.text("/proc/sys/kernel/osrelease", release);
+	files.attribute("/proc/interrupts", { show: interrupts });
 	files.text("/proc/cmdline", `BOOT_IMAGE=/boot/vmlinuz-${release} ro quiet${iommu ? " intel_iommu=on" : ""}`);
 }
 

@@ -81,6 +81,13 @@ export class HeaderEffect implements RegisterEffect {
 		const answer = config.store(at, width, value);
 		if (answer < 0) return answer;
 		store(config.shadow, PCI_COMMAND, 2, after);
+		// Of a virtual function memory decoding is the copy's matter, and the hardware is told all the same.
+		if (config.host.virtualIds !== undefined && ((before ^ after) & PCI_COMMAND_MEMORY) !== 0)
+			config.fn.configWrite(
+				PCI_COMMAND,
+				1,
+				(config.fn.configRead(PCI_COMMAND, 1) & ~PCI_COMMAND_MEMORY) | (after & PCI_COMMAND_MEMORY),
+			);
 		if (((before ^ after) & PCI_COMMAND_INTX_DISABLE) !== 0)
 			config.host.maskIntx((after & PCI_COMMAND_INTX_DISABLE) !== 0);
 		return answer;
@@ -90,7 +97,8 @@ export class HeaderEffect implements RegisterEffect {
 	#lostByHardware(before: number, after: number): boolean {
 		const decoding = PCI_COMMAND_MEMORY | PCI_COMMAND_IO;
 		if ((after & decoding) === 0) return false;
-		const { fn } = this.#config;
+		const { fn, host } = this.#config;
+		if (host.virtualIds !== undefined) return false;
 		if ((before & after & decoding & ~fn.configRead(PCI_COMMAND, 2)) !== 0) return true;
 		return REGISTERS.some((register, index) => fn.configRead(register, 4) !== this.#programmed[index]);
 	}

@@ -8,11 +8,12 @@ import { EFAULT, EIO } from "../../../core/uapi/errno.ts";
 import {
 	PCI_COMMAND,
 	PCI_COMMAND_INTX_DISABLE,
+	PCI_COMMAND_MEMORY,
 	PCI_INTERRUPT_PIN,
 	PCI_VENDOR_ID,
 } from "../../../core/uapi/pci_regs.ts";
 import type { PciFunction } from "../../hardware/function.ts";
-import { allOnes, clearBits, load, store } from "../../hardware/little-endian.ts";
+import { allOnes, clearBits, load, setBits, store } from "../../hardware/little-endian.ts";
 import { ConfigBits, UNASSIGNED } from "./config-bits.ts";
 import { layOutCapabilities } from "./config-chain.ts";
 import { effectOf, type RegisterEffect } from "./config-effects.ts";
@@ -22,6 +23,8 @@ import { permitHeader } from "./config-permissions.ts";
 /** What a config write can set off in the rest of the device. */
 export interface ConfigHost {
 	readonly fn: PciFunction;
+	/** Of a virtual function, which has none in its registers: vendor in the low half, device in the high one. */
+	readonly virtualIds?: number | undefined;
 	/** COMMAND's Interrupt Disable bit changed. */
 	maskIntx(masked: boolean): void;
 	/** How many MSI vectors SET_IRQS enabled; 0 when MSI is not active. */
@@ -54,6 +57,7 @@ export class ConfigSpace {
 		const header = new HeaderEffect(this);
 		this.#effects[permitHeader(this.bits)] = header;
 		clearBits(this.shadow, PCI_COMMAND, 2, PCI_COMMAND_INTX_DISABLE);
+		if (host.virtualIds !== undefined) this.#completeVirtualFunction(host.virtualIds);
 		if (hasUnusablePin(load(this.shadow, PCI_VENDOR_ID, 4))) this.shadow[PCI_INTERRUPT_PIN] = 0;
 		header.fixBaseAddresses();
 		for (const { owner, id, offset, extended } of layOutCapabilities(this.bits, this.shadow))
@@ -129,6 +133,14 @@ export class ConfigSpace {
 		const old = this.fn.configRead(offset, width);
 		this.fn.configWrite(offset, width, ((old & ~passed) | (value & passed)) >>> 0);
 		return 0;
+	}
+
+	/** What software takes from its physical function. Its memory is always on, whatever the bit says. */
+	#completeVirtualFunction(ids: number): void {
+		store(this.shadow, PCI_VENDOR_ID, 4, ids);
+		setBits(this.shadow, PCI_COMMAND, 2, PCI_COMMAND_MEMORY);
+		this.bits.hold(PCI_COMMAND, 2, PCI_COMMAND_INTX_DISABLE | PCI_COMMAND_MEMORY);
+		this.shadow[PCI_INTERRUPT_PIN] = 0;
 	}
 
 	/** The widest aligned access at `offset` that stays within `left` bytes and one owner. */

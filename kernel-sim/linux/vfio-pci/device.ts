@@ -3,9 +3,6 @@
  *
  * @module
  */
-import { EINVAL } from "../../../core/uapi/errno.ts";
-import { PCI_EXT_CAP_ID_SRIOV } from "../../../core/uapi/pci_regs.ts";
-import { findExtendedCapability } from "../../hardware/config-walk.ts";
 import type { PciFunction } from "../../hardware/function.ts";
 import type { Machine } from "../../hardware/topology.ts";
 import type { PciDevice } from "../driver.ts";
@@ -17,10 +14,11 @@ import { DeviceFile } from "./device-file.ts";
 import { resetBusIfIdle } from "./hot-reset.ts";
 import { OpenDevice } from "./open-device.ts";
 import type { VfioPciOptions } from "./options.ts";
+import { checkToken, VfToken, type VfTokenHolder } from "./vf-token.ts";
 
 const PAGE_MASK = 0xfffn;
 /** A device bound to vfio-pci. */
-export class VfioPciDevice implements VfioDeviceOps, MemoryGate {
+export class VfioPciDevice implements VfioDeviceOps, MemoryGate, VfTokenHolder {
 	readonly device: PciDevice;
 	readonly options: VfioPciOptions;
 	/** Devices that VFIO has, for resets that hit several of them. */
@@ -29,8 +27,8 @@ export class VfioPciDevice implements VfioDeviceOps, MemoryGate {
 	readonly masksIntx: boolean;
 	/** It was used and has not been reset since. */
 	needsReset = false;
-	/** What users of a physical function's virtual functions have to know, lower case; undefined on other functions. */
-	vfToken: string | undefined;
+	readonly vfToken: VfToken | undefined;
+	readonly physicalToken: VfToken | undefined;
 	#opened: OpenDevice | undefined;
 
 	constructor(device: PciDevice, options: VfioPciOptions, siblings: ReadonlyMap<PciFunction, VfioPciDevice>) {
@@ -38,6 +36,8 @@ export class VfioPciDevice implements VfioDeviceOps, MemoryGate {
 		this.options = options;
 		this.siblings = siblings;
 		this.masksIntx = !options.parameters.flag("vfio_pci", "nointxmask");
+		this.vfToken = device.virtualFunctions && new VfToken();
+		this.physicalToken = device.physical && siblings.get(device.physical.fn)?.vfToken;
 	}
 
 	get name(): string {
@@ -61,6 +61,7 @@ export class VfioPciDevice implements VfioDeviceOps, MemoryGate {
 		const opened = OpenDevice.open(this);
 		if (typeof opened === "number") return opened;
 		this.#opened = opened;
+		if (this.physicalToken) this.physicalToken.users++;
 		return 0;
 	}
 
@@ -68,6 +69,7 @@ export class VfioPciDevice implements VfioDeviceOps, MemoryGate {
 		const opened = this.#opened;
 		if (!opened) return;
 		this.#opened = undefined;
+		if (this.physicalToken) this.physicalToken.users--;
 		this.needsReset = !opened.close();
 		if (this.needsReset) resetBusIfIdle(this);
 	}
@@ -86,16 +88,12 @@ export class VfioPciDevice implements VfioDeviceOps, MemoryGate {
 	match(name: string): "yes" | "no" | number {
 		const match = matchDeviceName(this.name, name);
 		if (typeof match !== "object") return match;
-		if (match.token === undefined) return "yes";
-		if (!this.isPhysicalFunction) return -EINVAL;
-		// Nobody uses a virtual function, so whoever opens the physical one may choose the token.
-		this.vfToken = match.token.toLowerCase();
-		return "yes";
+		const allowed = checkToken(this, match.token);
+		return allowed < 0 ? allowed : "yes";
 	}
 
-	/** It can make virtual functions. */
-	get isPhysicalFunction(): boolean {
-		return findExtendedCapability(this.fn.config, PCI_EXT_CAP_ID_SRIOV) !== 0;
+	get isVirtual(): boolean {
+		return this.device.physical !== undefined;
 	}
 
 	request(_count: number): void {

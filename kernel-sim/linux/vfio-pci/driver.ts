@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { EINVAL } from "../../../core/uapi/errno.ts";
+import { EBUSY, EINVAL, ENOENT } from "../../../core/uapi/errno.ts";
 import { PCI_HEADER_TYPE_NORMAL } from "../../../core/uapi/pci_regs.ts";
 import type { PciFunction } from "../../hardware/function.ts";
 import type { PciDevice, PciDriver } from "../driver.ts";
@@ -21,12 +21,14 @@ const DENYLIST: ReadonlySet<number> = new Set([0x19e2, 0x19e3, 0x37c8, 0x37c9, 0
  *
  * @example
  * ```ts
- * bus.addDriver(new VfioPciDriver({ machine, version: "6.12", parameters }, vfio));
+ * const { machine, parameters, vfio } = linux;
+ * linux.pci.addDriver(new VfioPciDriver({ machine, version: "6.12", parameters }, vfio));
  * ```
  */
 export class VfioPciDriver implements PciDriver {
 	readonly name = "vfio-pci";
 	readonly managesDma = true;
+	readonly keepsVirtualFunctions = true;
 	readonly #options: VfioPciOptions;
 	readonly #vfio: Vfio;
 	readonly #devices = new Map<PciFunction, VfioPciDevice>();
@@ -45,11 +47,13 @@ export class VfioPciDriver implements PciDriver {
 		return false;
 	}
 
-	/** @returns 0; -EINVAL for bridges, devices without an IOMMU group and denylisted ones */
+	/** @returns 0; -EINVAL for bridges, devices without an IOMMU group and denylisted ones; -EBUSY while it has virtual functions */
 	probe(device: PciDevice): number {
 		const allowed = this.#options.parameters.flag("vfio_pci", "disable_denylist");
 		if (device.vendor === INTEL && DENYLIST.has(device.device) && !allowed) return -EINVAL;
-		if (device.headerType !== PCI_HEADER_TYPE_NORMAL || !device.group) return -EINVAL;
+		if (device.headerType !== PCI_HEADER_TYPE_NORMAL) return -EINVAL;
+		if ((device.virtualFunctions?.count ?? 0) > 0) return -EBUSY;
+		if (!device.group) return -EINVAL;
 		const bound = new VfioPciDevice(device, this.#options, this.#devices);
 		const answer = this.#vfio.register(bound, device.group);
 		if (answer < 0) return answer;
@@ -61,9 +65,17 @@ export class VfioPciDriver implements PciDriver {
 	remove(device: PciDevice): number | Sleep {
 		const bound = this.#devices.get(device.fn);
 		if (!bound) return 0;
-		return andThen(this.#vfio.unregister(bound), () => {
-			this.#devices.delete(device.fn);
-			return 0;
-		});
+		return andThen(device.virtualFunctions?.disable() ?? 0, () =>
+			andThen(this.#vfio.unregister(bound), () => {
+				this.#devices.delete(device.fn);
+				return 0;
+			}),
+		);
+	}
+
+	configureVirtualFunctions(device: PciDevice, count: number): number | Sleep {
+		const { virtualFunctions } = device;
+		if (!this.#options.parameters.flag("vfio_pci", "enable_sriov") || !virtualFunctions) return -ENOENT;
+		return count === 0 ? virtualFunctions.disable() : virtualFunctions.enable(count);
 	}
 }

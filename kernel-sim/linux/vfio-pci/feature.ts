@@ -45,7 +45,7 @@ export function deviceFeature(device: OpenDevice, process: SimProcess, argument:
 	const { power, bound } = device;
 	switch (flags & VFIO_DEVICE_FEATURE_MASK) {
 		case VFIO_DEVICE_FEATURE_PCI_VF_TOKEN: {
-			if (!bound.isPhysicalFunction) return -ENOTTY;
+			if (!bound.vfToken) return -ENOTTY;
 			const checked = check(VFIO_DEVICE_FEATURE_SET, UUID_SIZE);
 			return checked === 1 ? setToken(device, argument) : checked;
 		}
@@ -78,7 +78,7 @@ function setToken(device: OpenDevice, argument: IoctlArgument): number {
 	const uuid = argument.read(UUID_SIZE, vfio_device_feature.size);
 	if (!uuid) return -EFAULT;
 	const digits = [...uuid].map((byte) => byte.toString(16).padStart(2, "0")).join("");
-	device.bound.vfToken = digits.replace(/^(.{8})(.{4})(.{4})(.{4})(.{12})$/, "$1-$2-$3-$4-$5");
+	device.bound.vfToken?.set(digits.replace(/^(.{8})(.{4})(.{4})(.{4})(.{12})$/, "$1-$2-$3-$4-$5"));
 	return 0;
 }
 

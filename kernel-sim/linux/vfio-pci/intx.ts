@@ -18,6 +18,7 @@ export class Intx implements EventConsumer {
 	#line: Disposable | undefined;
 	#masked = false;
 	#suspended = false;
+	#delivered = 0;
 	#trigger: EventFd | undefined;
 	#unmaskEvent: EventFd | undefined;
 	#unmaskConsumer: Disposable | undefined;
@@ -32,6 +33,11 @@ export class Intx implements EventConsumer {
 		return this.#line !== undefined;
 	}
 
+	/** How often it has interrupted since it was enabled. */
+	get count(): number {
+		return this.#delivered;
+	}
+
 	/**
 	 * Starts listening to the line.
 	 *
@@ -41,6 +47,7 @@ export class Intx implements EventConsumer {
 	enable(trigger: EventFd | undefined, masked: boolean): void {
 		this.#trigger = trigger;
 		this.#masked = masked;
+		this.#delivered = 0;
 		this.#line = this.#controller.onIntx(this.#fn, (asserted) => {
 			if (asserted) this.#interrupt();
 		});
@@ -132,6 +139,7 @@ export class Intx implements EventConsumer {
 
 	#interrupt(): void {
 		if (this.#masked) return;
+		this.#delivered++;
 		this.mask();
 		this.#trigger?.signal();
 	}

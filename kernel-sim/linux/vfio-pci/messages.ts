@@ -6,7 +6,6 @@
 import type { PciFunction } from "../../hardware/function.ts";
 import type { InterruptController } from "../../hardware/interrupts.ts";
 import type { EventFd } from "../eventfd.ts";
-import { allowIntx } from "./command.ts";
 
 /** The vectors of one device, of one of the two kinds (contract E.3). */
 export abstract class Messages {
@@ -14,6 +13,8 @@ export abstract class Messages {
 	protected readonly controller: InterruptController;
 	/** Each vector's eventfd. */
 	protected readonly triggers: (EventFd | undefined)[] = [];
+	/** How many messages of each vector have come since it was enabled. */
+	readonly #delivered: number[] = [];
 	#enabled = false;
 
 	constructor(fn: PciFunction, controller: InterruptController) {
@@ -30,6 +31,13 @@ export abstract class Messages {
 		return this.#enabled;
 	}
 
+	/** Linux's record of a vector that has an eventfd: what /proc/interrupts shows. */
+	handler(vector: number): { readonly message: number; readonly count: number } | undefined {
+		const message = this.messageOf(vector);
+		if (!this.triggers[vector] || message === undefined) return undefined;
+		return { message, count: this.#delivered[vector] ?? 0 };
+	}
+
 	/**
 	 * Allocates vectors 0 to `count` - 1 and turns the capability on.
 	 *
@@ -39,8 +47,7 @@ export abstract class Messages {
 		const answer = this.allocate(count);
 		if (answer !== 0) return answer;
 		this.#enabled = true;
-		// A function that sends messages must not use its pin (PCI 3.0, section 6.8.3.3): Linux shuts it as well.
-		allowIntx(this.fn, false);
+		// Linux shuts the pin here as well, and VFIO opens it at once: it puts COMMAND back as it was before.
 		this.turnOn();
 		return 0;
 	}
@@ -50,9 +57,9 @@ export abstract class Messages {
 		if (!this.#enabled) return;
 		for (let vector = 0; vector < this.triggers.length; vector++) this.setTrigger(vector, undefined);
 		this.triggers.length = 0;
+		this.#delivered.length = 0;
 		this.#enabled = false;
 		this.turnOff();
-		allowIntx(this.fn, true);
 	}
 
 	/**
@@ -69,6 +76,12 @@ export abstract class Messages {
 		this.program(vector);
 	}
 
+	/** A message has come. */
+	protected deliver(vector: number): void {
+		this.#delivered[vector] = (this.#delivered[vector] ?? 0) + 1;
+		this.triggers[vector]?.signal();
+	}
+
 	/** Signals a vector's eventfd without a message; one without is skipped. */
 	signal(vector: number): void {
 		this.triggers[vector]?.signal();
@@ -77,6 +90,8 @@ export abstract class Messages {
 	/** Writes the messages into the hardware and lets it send them. */
 	protected abstract turnOn(): void;
 	protected abstract allocate(count: number): number;
+	/** The place of a vector's message among all that are allocated; undefined while it has none. */
+	protected abstract messageOf(vector: number): number | undefined;
 	protected abstract program(vector: number): void;
 	protected abstract turnOff(): void;
 }

@@ -55,11 +55,15 @@ export class MsiMessages extends Messages {
 	}
 
 	protected override allocate(count: number): number {
-		this.#block = this.controller.allocateMessages(this.fn, roundUp(count), (index) => this.triggers[index]?.signal());
+		this.#block = this.controller.allocateMessages(this.fn, roundUp(count), (index) => this.deliver(index));
 		// Without interrupt remapping a block has one message.
 		if (!this.#block) return 1;
 		this.#vectors = count;
 		return 0;
+	}
+
+	protected override messageOf(vector: number): number | undefined {
+		return this.#block && vector < this.#vectors ? this.#block.index + vector : undefined;
 	}
 
 	/** Masks the vectors that lead nowhere, where the device has mask bits. */

@@ -35,7 +35,7 @@ export class MsixMessages extends Messages {
 		if (vector >= this.count) return -EINVAL;
 		if (this.#allocated[vector]) return 0;
 		try {
-			this.#allocated[vector] = this.controller.allocateMessage(this.fn, () => this.triggers[vector]?.signal());
+			this.#allocated[vector] = this.controller.allocateMessage(this.fn, () => this.deliver(vector));
 		} catch {
 			return -ENOSPC;
 		}
@@ -60,6 +60,10 @@ export class MsixMessages extends Messages {
 			return vector > 0 ? vector : answer;
 		}
 		return 0;
+	}
+
+	protected override messageOf(vector: number): number | undefined {
+		return this.#allocated[vector]?.index;
 	}
 
 	/** Writes a table entry: the message when there is an eventfd behind it, masked when there is none. */

@@ -72,7 +72,7 @@ export class OpenDevice implements ConfigHost, RegionHost, Described, RequestHol
 		this.request?.unreference();
 		this.request = undefined;
 		const clean = this.resettable && tryResetFunction(this.bound.device, this.bound.machine) === 0;
-		this.#saved.restore();
+		this.#saved.restoreOwn();
 		this.bound.device.enableCount--;
 		return clean;
 	}
@@ -92,7 +92,13 @@ export class OpenDevice implements ConfigHost, RegionHost, Described, RequestHol
 	}
 
 	get memoryUsable(): boolean {
-		return this.fn.powerState < D3HOT && (this.config.command & PCI_COMMAND_MEMORY) !== 0;
+		const enabled = this.bound.isVirtual || (this.config.command & PCI_COMMAND_MEMORY) !== 0;
+		return this.fn.powerState < D3HOT && enabled;
+	}
+
+	get virtualIds(): number | undefined {
+		const { device, isVirtual } = this.bound;
+		return isVirtual ? ((device.device << 16) | device.vendor) >>> 0 : undefined;
 	}
 
 	get mappable(): boolean {

@@ -35,6 +35,22 @@ export function probeResetMethods(fn: PciFunction, machine: Machine): ResetMetho
 }
 
 /**
+ * The resets a function has when Linux finds it, before the rest of its bus and what is behind it: a function that is the
+ * first on its bus counts as alone there, and a bus reset is listed that will be refused.
+ *
+ * @param known whether Linux has found a function already
+ */
+export function discoverResetMethods(
+	fn: PciFunction,
+	machine: Machine,
+	known: (other: PciFunction) => boolean,
+): ResetMethod[] {
+	const bridge = machine.bridgeOf(fn);
+	const alone = bridge !== undefined && !machine.childrenOf(bridge).some((other) => other !== fn && known(other));
+	return alone ? [...fn.resetMethods, "bus"] : [...fn.resetMethods];
+}
+
+/**
  * Resets a function unless somebody holds it, as VFIO does.
  *
  * @returns 0; -EAGAIN while a driver is leaving it; -ENOTTY when there is no way, or none is switched on

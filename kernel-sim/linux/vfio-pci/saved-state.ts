@@ -17,6 +17,7 @@ import {
 	PCI_EXT_CAP_ID_ERR,
 	PCI_EXT_CAP_ID_LTR,
 	PCI_EXT_CAP_ID_REBAR,
+	PCI_EXT_CAP_ID_SRIOV,
 	PCI_EXT_CAP_ID_TPH,
 	PCI_MSIX_ENTRY_SIZE,
 	PCI_MSIX_FLAGS,
@@ -26,7 +27,7 @@ import {
 import { walkCapabilities, walkExtendedCapabilities } from "../../hardware/config-walk.ts";
 import type { PciFunction } from "../../hardware/function.ts";
 import { load } from "../../hardware/little-endian.ts";
-import { withMemoryEnabled } from "./command.ts";
+import { allowIntx, withMemoryEnabled } from "./command.ts";
 
 const EXPRESS_CONTROLS: readonly number[] = [
 	PCI_EXP_DEVCTL,
@@ -37,6 +38,11 @@ const EXPRESS_CONTROLS: readonly number[] = [
 	PCI_EXP_LNKCTL2,
 ];
 const PCIX_COMMAND = 2;
+const SRIOV_CONTROL = 0x08;
+const SRIOV_NUM_VFS = 0x10;
+/** System Page Size, and the BARs of virtual functions behind it. */
+const SRIOV_PAGE_SIZE = 0x20;
+const SRIOV_BARS_END = 0x3c;
 /** Registers of extended capabilities that hold settings, bytes from the capability's start. */
 const EXTENDED_SETTINGS: ReadonlyMap<number, readonly number[]> = new Map([
 	[PCI_EXT_CAP_ID_ERR, [0x08, 0x0c, 0x14, 0x18]],
@@ -74,8 +80,15 @@ export class SavedState {
 		return new SavedState(fn, config, table);
 	}
 
-	/** Writes them back, as often as needed. */
+	/** Writes them back, as often as needed: a reset has taken all of them, the virtual functions included. */
 	restore(): void {
+		for (const { id, offset } of walkExtendedCapabilities(this.#config))
+			if (id === PCI_EXT_CAP_ID_SRIOV) this.#restoreVirtualFunctions(offset);
+		this.restoreOwn();
+	}
+
+	/** Writes the function's own settings back. How many virtual functions it has may have changed since. */
+	restoreOwn(): void {
 		for (const { id, offset } of walkCapabilities(this.#config)) {
 			if (id === PCI_CAP_ID_EXP) for (const at of EXPRESS_CONTROLS) this.#write(offset + at, 2);
 			else if (id === PCI_CAP_ID_PCIX) this.#write(offset + PCIX_COMMAND, 2);
@@ -87,9 +100,19 @@ export class SavedState {
 		const { msi, msix } = this.#fn;
 		// The flags come last: they are what sends.
 		if (msi) for (let at = msi.length & ~1; at > 0; at -= 2) if (at < msi.length) this.#write(msi.offset + at, 2);
-		if (!msix) return;
-		if (this.#table) this.#restoreTable(this.#table);
-		this.#write(msix.offset + PCI_MSIX_FLAGS, 2);
+		if (msix) {
+			if (this.#table) this.#restoreTable(this.#table);
+			this.#write(msix.offset + PCI_MSIX_FLAGS, 2);
+		}
+		// With its messages Linux shuts a function's pin.
+		if (msi?.enabled || msix?.enabled) allowIntx(this.#fn, false);
+	}
+
+	/** How many, and where their BARs are, counts as it is when they are enabled: that comes last. */
+	#restoreVirtualFunctions(offset: number): void {
+		for (let at = SRIOV_PAGE_SIZE; at < SRIOV_BARS_END; at += 4) this.#write(offset + at, 4);
+		this.#write(offset + SRIOV_NUM_VFS, 2);
+		this.#write(offset + SRIOV_CONTROL, 2);
 	}
 
 	#restoreTable(table: Uint32Array): void {

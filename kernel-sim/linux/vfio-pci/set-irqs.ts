@@ -112,9 +112,12 @@ function unmaskIntx({ intx }: Interrupts, request: IrqRequest): number {
 		if (isSet(request, 0)) intx.unmask();
 		return 0;
 	}
-	if (intx.hasUnmask && fdAt(request, 0) >= 0) return -EBUSY;
 	const event = eventAt(request, 0);
 	if (typeof event === "number") return event;
+	if (event && intx.hasUnmask) {
+		event.unreference();
+		return -EBUSY;
+	}
 	if (event) intx.setUnmask(event);
 	else intx.removeUnmask();
 	return 0;

@@ -77,7 +77,9 @@ export class Container {
 
 	setIommu(type: number): number {
 		if (this.#groups.length === 0 || this.#iommu) return -EINVAL;
-		if (!this.#accepts(type)) return -ENODEV;
+		// Whoever says yes to the number is asked to be it: there are extensions that are no types.
+		if (this.checkExtension(type) === 0) return -ENODEV;
+		if (type !== VFIO_TYPE1_IOMMU && type !== VFIO_TYPE1v2_IOMMU) return -EINVAL;
 		const iommu = new Type1(this.#platform, { version2: type !== VFIO_TYPE1_IOMMU });
 		for (const [index, group] of this.#groups.entries()) {
 			const result = iommu.attach(group.iommuGroup);

@@ -36,26 +36,52 @@ export function checkBitmap(bitmap: UserBitmap, range: bigint): number {
 }
 
 /**
- * Marks pages dirty. Words that hold any of the bits are written whole: bits before the first page stay, bits behind the
- * last one become 0.
+ * A record's bitmap, kept while dirty pages are tracked: bit 0 is its first page.
  *
- * @param first the bit of the first page
- * @returns 0 or -EFAULT
+ * Linux does its work on whole words, and what is not the record's own in them is not cleaned up: a user who asks for
+ * pages that do not begin a word of his bitmap finds the rest of his first word in all later answers.
  */
-export function markDirty(memory: AddressSpace, data: bigint, first: number, pages: number): number {
-	const word = Math.floor(first / 64);
-	const shift = first % 64;
-	const bytes = new Uint8Array(Math.ceil((shift + pages) / 64) * 8);
-	const address = data + BigInt(word * 8);
-	if (shift > 0) {
-		const before = memory.read(address, 8);
-		if (!before) return -EFAULT;
-		for (let bit = 0; bit < shift; bit++) setBit(bytes, bit, ((before[bit >> 3] ?? 0) >> (bit & 7)) & 1);
-	}
-	for (let bit = shift; bit < shift + pages; bit++) setBit(bytes, bit, 1);
-	return memory.write(address, bytes) ? 0 : -EFAULT;
-}
+export class DirtyBitmap {
+	readonly #pages: number;
+	readonly #words: BigUint64Array;
 
-function setBit(bytes: Uint8Array, bit: number, value: number): void {
-	bytes[bit >> 3] = (bytes[bit >> 3] ?? 0) | (value << (bit & 7));
+	constructor(pages: number) {
+		this.#pages = pages;
+		// One word more, into which the bits are shifted.
+		this.#words = new BigUint64Array(Math.ceil(pages / 64) + 1);
+	}
+
+	/**
+	 * Writes the words that hold the record's pages into the user's bitmap: all of them dirty, for nothing tells which
+	 * pages a device has written.
+	 *
+	 * @param first the bit of the user's bitmap for the first page
+	 * @returns 0 or -EFAULT
+	 */
+	report(memory: AddressSpace, data: bigint, first: number): number {
+		const words = this.#words;
+		for (let page = 0; page < this.#pages; page++)
+			words[page >> 6] = (words[page >> 6] ?? 0n) | (1n << BigInt(page & 63));
+		const address = data + BigInt(Math.floor(first / 64) * 8);
+		const shift = first % 64;
+		const count = Math.ceil((this.#pages + shift) / 64);
+		if (shift > 0) {
+			this.#shiftLeft(BigInt(shift), count);
+			const before = memory.read(address, 8);
+			if (!before) return -EFAULT;
+			words[0] = (words[0] ?? 0n) | new DataView(before.buffer, before.byteOffset).getBigUint64(0, true);
+		}
+		if (!memory.write(address, new Uint8Array(words.buffer, 0, 8 * count))) return -EFAULT;
+		for (let page = 0; page < this.#pages; page++)
+			words[page >> 6] = (words[page >> 6] ?? 0n) & ~(1n << BigInt(page & 63));
+		return 0;
+	}
+
+	#shiftLeft(shift: bigint, count: number): void {
+		const words = this.#words;
+		for (let at = count - 1; at >= 0; at--) {
+			const carried = at > 0 ? (words[at - 1] ?? 0n) >> (64n - shift) : 0n;
+			words[at] = carried | BigInt.asUintN(64, (words[at] ?? 0n) << shift);
+		}
+	}
 }

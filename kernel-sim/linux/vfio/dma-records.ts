@@ -4,6 +4,7 @@
  * @module
  */
 import type { AddressSpace, PinnedMemory } from "../address-space.ts";
+import type { DirtyBitmap } from "./dirty-bitmap.ts";
 
 /** One mapping of a container. */
 export class DmaRecord {
@@ -19,6 +20,8 @@ export class DmaRecord {
 	owner: AddressSpace;
 	/** Cleared by VFIO_DMA_UNMAP_FLAG_VADDR: the user's address is about to change. */
 	addressValid = true;
+	/** While dirty pages are tracked. */
+	dirty: DirtyBitmap | undefined;
 
 	constructor(iova: bigint, size: bigint, pinned: PinnedMemory, lockedPages: number, owner: AddressSpace) {
 		this.iova = iova;

@@ -42,7 +42,7 @@ import type { IoctlArgument } from "../file.ts";
 import type { IommuGroup, ReservedRegion } from "../iommu-group.ts";
 import type { ModuleParameters } from "../parameters.ts";
 import type { SimProcess } from "../process.ts";
-import { checkBitmap, markDirty, type UserBitmap } from "./dirty-bitmap.ts";
+import { checkBitmap, DirtyBitmap, type UserBitmap } from "./dirty-bitmap.ts";
 import { DmaRecord, DmaRecords } from "./dma-records.ts";
 import { type IovaRange, insideOneRange, usableRanges } from "./iova-ranges.ts";
 import { answerInfo } from "./type1-info.ts";
@@ -178,7 +178,9 @@ export class Type1 {
 			return -ENOMEM;
 		}
 		process.memory.lockedPages += pages;
-		this.#records.add(new DmaRecord(iova, size, pinned, pages, process.memory));
+		const record = new DmaRecord(iova, size, pinned, pages, process.memory);
+		if (this.#tracking) this.#track(record);
+		this.#records.add(record);
 		this.#domain.map(iova, size, pinned.target, pinned.offset, access);
 		return 0;
 	}
@@ -260,9 +262,11 @@ export class Type1 {
 		if (argsz < vfio_iommu_type1_dirty_bitmap.size || (flags & ~DIRTY_FLAGS) !== 0) return -EINVAL;
 		switch (flags) {
 			case VFIO_IOMMU_DIRTY_PAGES_FLAG_START:
+				if (!this.#tracking) for (const record of this.#records.all) this.#track(record);
 				this.#tracking = true;
 				return 0;
 			case VFIO_IOMMU_DIRTY_PAGES_FLAG_STOP:
+				for (const record of this.#records.all) record.dirty = undefined;
 				this.#tracking = false;
 				return 0;
 			case VFIO_IOMMU_DIRTY_PAGES_FLAG_GET_BITMAP:
@@ -289,16 +293,16 @@ export class Type1 {
 		return this.#report(process, this.#records.touching(iova, last), iova, bitmap);
 	}
 
-	/**
-	 * Nothing tells which pages a device has written, so every mapped page counts as written, every time.
-	 *
-	 * @param base the I/O virtual address of the bitmap's first bit
-	 */
+	#track(record: DmaRecord): void {
+		record.dirty = new DirtyBitmap(Number(record.size / this.#pageSize));
+	}
+
+	/** @param base the I/O virtual address of the bitmap's first bit */
 	#report(process: SimProcess, records: readonly DmaRecord[], base: bigint, bitmap: UserBitmap | undefined): number {
 		if (!bitmap) return 0;
 		for (const record of records) {
 			const first = Number((record.iova - base) / this.#pageSize);
-			const result = markDirty(process.memory, bitmap.data, first, Number(record.size / this.#pageSize));
+			const result = record.dirty?.report(process.memory, bitmap.data, first) ?? 0;
 			if (result < 0) return result;
 		}
 		return 0;

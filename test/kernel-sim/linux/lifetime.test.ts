@@ -136,7 +136,7 @@ describe("lifetimes", () => {
 		const second = linux
 			.writeFileAsync(administrator, driverFile("vfio-pci", "unbind"), NVME)
 			.catch((error) => order.push(`second unbind: ${error.errno}`));
-		kernel.writeFile(sysfs(NVME, "driver_override"), "");
+		kernel.writeFile(sysfs(NVME, "driver_override"), "\n");
 		const rebind = linux.writeFileAsync(administrator, driverFile("nvme", "bind"), NVME).catch((error) => {
 			order.push(`bind: ${error.errno}`);
 		});
