@@ -24,7 +24,13 @@ const RUN = 1;
 const TO_MEMORY = 2;
 
 /** Lets the device copy between its buffer and an IOVA, and waits for it. */
-export async function eduDma(t: Trial, fd: number, iova: number, length: number, direction: "to device" | "to memory"): Promise<void> {
+export async function eduDma(
+	t: Trial,
+	fd: number,
+	iova: number,
+	length: number,
+	direction: "to device" | "to memory",
+): Promise<void> {
 	const [source, destination] = direction === "to device" ? [iova, OWN_BUFFER] : [OWN_BUFFER, iova];
 	t.write(fd, 0, EDU.DMA_SOURCE, 4, source);
 	t.write(fd, 0, EDU.DMA_DESTINATION, 4, destination);

@@ -45,7 +45,7 @@ export class HostDescription {
 	/** What can be given to a VFIO program: an endpoint whose group has no driver of the kernel's but one that can be taken away. */
 	get assignable(): HostDevice[] {
 		return this.devices.filter(
-			(one) => one.group !== undefined && !isBridge(one) && this.#free(one.group) && (one.class >> 16) !== 6,
+			(one) => one.group !== undefined && !isBridge(one) && this.#free(one.group) && one.class >> 16 !== 6,
 		);
 	}
 
@@ -81,7 +81,11 @@ export function capability(device: HostDevice, id: number): number {
 export function extendedCapability(device: HostDevice, id: number): number {
 	const { config } = device;
 	const word = (at: number) =>
-		((config[at] ?? 0) | ((config[at + 1] ?? 0) << 8) | ((config[at + 2] ?? 0) << 16) | ((config[at + 3] ?? 0) << 24)) >>> 0;
+		((config[at] ?? 0) |
+			((config[at + 1] ?? 0) << 8) |
+			((config[at + 2] ?? 0) << 16) |
+			((config[at + 3] ?? 0) << 24)) >>>
+		0;
 	let at = config.length > 256 && word(0x100) !== 0 ? 0x100 : 0;
 	for (let left = 200; at >= 0x100 && left > 0; left--) {
 		if ((word(at) & 0xffff) === id) return at;

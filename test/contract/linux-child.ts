@@ -6,8 +6,8 @@ import process from "node:process";
 import type { Mapping, Memory } from "../../core/kernel.ts";
 import { MAP_SHARED, PROT_READ, PROT_WRITE } from "../../core/uapi/fcntl.ts";
 import { LinuxKernel } from "../../kernel-linux/mod.ts";
-import { limitLockedMemory } from "./memlock.ts";
 import { answer, numberOf } from "./calls.ts";
+import { limitLockedMemory } from "./memlock.ts";
 
 /** A call, as it comes over the channel. */
 export interface Request {

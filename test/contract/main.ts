@@ -5,7 +5,7 @@ import { writeFileSync } from "node:fs";
 import process from "node:process";
 import { parseArgs } from "node:util";
 import { title } from "./case.ts";
-import { CASES } from "./cases/mod.ts";
+import { CASES, SURVEY } from "./cases/mod.ts";
 import { compressed } from "./recording.ts";
 import { type Report, runCases } from "./run.ts";
 import type { Target, Version } from "./target.ts";
@@ -37,7 +37,8 @@ async function main(): Promise<number> {
 		return 0;
 	}
 	const pattern = values.case === undefined ? undefined : new RegExp(values.case);
-	const cases = CASES.filter((one) => pattern?.test(title(one)) ?? true);
+	const known = values.record === undefined ? CASES : [...CASES, ...SURVEY];
+	const cases = known.filter((one) => pattern?.test(title(one)) ?? true);
 	const reports: Report[] = [];
 	for (const target of await targets(values.kernel, values.version)) {
 		const report = await runCases(target, cases, {
@@ -55,7 +56,11 @@ async function main(): Promise<number> {
 		}
 		if (values.record) writeFileSync(values.record, compressed(report));
 	}
-	const results = reports.map(({ observations: _, failed, ...rest }) => ({ ...rest, failed: failed.length, failures: failed }));
+	const results = reports.map(({ observations: _, failed, ...rest }) => ({
+		...rest,
+		failed: failed.length,
+		failures: failed,
+	}));
 	const json = JSON.stringify(results.length === 1 ? results[0] : results);
 	if (values.json) console.log(json);
 	if (values.out) writeFileSync(values.out, json);

@@ -49,7 +49,8 @@ export class Observations {
 	address(value: bigint): string {
 		for (const { name, memory } of this.#memories) {
 			const offset = value - memory.address;
-			if (offset >= 0n && offset < BigInt(memory.length)) return offset === 0n ? name : `${name}+0x${offset.toString(16)}`;
+			if (offset >= 0n && offset < BigInt(memory.length))
+				return offset === 0n ? name : `${name}+0x${offset.toString(16)}`;
 		}
 		return `0x${value.toString(16)}`;
 	}

@@ -33,3 +33,37 @@ function shortened(digits: string): string {
 		? digits.replace(/(?<=^(?:..)*)([0-9a-f]{2})\1{15,}/g, (all, byte) => `(${byte}*${all.length / 2})`)
 		: digits;
 }
+
+/** A call that two kernels answer differently. */
+export interface Difference {
+	readonly case: string;
+	readonly call: string;
+	readonly recorded: string;
+	readonly answered: string;
+}
+
+/** Compares what a kernel answered with a recording of another. Cases that only one of them has are not compared. */
+export function differences(report: Report, recording: Recording): Difference[] {
+	const found: Difference[] = [];
+	for (const [id, observations] of Object.entries(report.observations)) {
+		const kept = recording.cases[id];
+		if (!kept) continue;
+		const answered = observations.map(recorded);
+		for (let index = 0; index < Math.max(kept.length, answered.length); index++) {
+			const [theirs, ours] = [kept[index], answered[index]];
+			if (JSON.stringify(theirs) === JSON.stringify(ours)) continue;
+			const same = theirs?.[0] === ours?.[0] && theirs?.[1] === ours?.[1];
+			found.push({
+				case: id,
+				call: `#${index} ${theirs?.[0]}(${theirs?.[1]})`,
+				recorded: theirs?.slice(2).join(" ") ?? "no call",
+				answered: same
+					? (ours?.slice(2).join(" ") ?? "no call")
+					: `${ours?.[0]}(${ours?.[1]}) ${ours?.slice(2).join(" ")}`,
+			});
+			// After a call that was not made on both sides nothing fits any more.
+			if (!same) break;
+		}
+	}
+	return found;
+}

@@ -45,7 +45,7 @@ export function siblings(host: HostDescription): readonly [HostDevice, HostDevic
 	for (const first of host.assignable) {
 		const second = host.members(first.group).find((one) => one !== first && !isBridge(one));
 		const bridges = host.members(first.group).some(isBridge);
-		if (second && !bridges && (second.class >> 16) !== 6 && first.name < second.name) return [first, second];
+		if (second && !bridges && second.class >> 16 !== 6 && first.name < second.name) return [first, second];
 	}
 	return undefined;
 }
@@ -68,7 +68,9 @@ export function express(host: HostDescription): HostDevice | undefined {
 }
 
 /** Says what is missing when a role is not filled. */
-export function needs(...roles: readonly ((host: HostDescription) => unknown)[]): (host: HostDescription) => string | undefined {
+export function needs(
+	...roles: readonly ((host: HostDescription) => unknown)[]
+): (host: HostDescription) => string | undefined {
 	return (host) => {
 		const missing = roles.find((role) => role(host) === undefined);
 		return missing && `the host has no ${missing.name}`;

@@ -49,7 +49,15 @@ export async function runCases(target: Target, cases: readonly Case[], options: 
 	}
 	await target.dispose();
 	const passed = cases.length - failed.length - skipped.length;
-	return { kernel: target.kernel.name, version: target.version, cases: cases.length, passed, failed, skipped, observations };
+	return {
+		kernel: target.kernel.name,
+		version: target.version,
+		cases: cases.length,
+		passed,
+		failed,
+		skipped,
+		observations,
+	};
 }
 
 async function attempt(one: Case, trial: Trial, limit: number): Promise<void> {
@@ -72,6 +80,7 @@ async function attempt(one: Case, trial: Trial, limit: number): Promise<void> {
 
 /** The case's own line in a stack. */
 function where(error: unknown): string {
-	const line = error instanceof Error ? error.stack?.split("\n").find((one) => one.includes("/contract/cases/")) : undefined;
+	const line =
+		error instanceof Error ? error.stack?.split("\n").find((one) => one.includes("/contract/cases/")) : undefined;
 	return line ? ` (${line.trim().replace(/^at /, "").replace(/.*\//, "").replace(/\)$/, "")})` : "";
 }

@@ -1,10 +1,9 @@
 import { readFileSync } from "node:fs";
-import { Host, SimulatedLinux, type SimProcess } from "../../kernel-sim/mod.ts";
-import type { OtherProcess, SpawnOptions, Target, Version } from "./target.ts";
-import { answer, numberOf } from "./calls.ts";
 import type { Mapping } from "../../core/kernel.ts";
 import { MAP_SHARED, PROT_READ, PROT_WRITE } from "../../core/uapi/fcntl.ts";
-import type { Answer } from "./target.ts";
+import { Host, type SimProcess, SimulatedLinux } from "../../kernel-sim/mod.ts";
+import { answer, numberOf } from "./calls.ts";
+import type { Answer, OtherProcess, SpawnOptions, Target, Version } from "./target.ts";
 
 const HOST = new URL("../fixtures/lspci/host.txt", import.meta.url);
 

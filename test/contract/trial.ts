@@ -95,7 +95,8 @@ export class Trial {
 	open(path: string, flags = O_RDWR): Answer {
 		const fd = answer(() => this.target.kernel.open(path, flags));
 		this.observations.add("open", path, typeof fd === "number" ? "fd" : fd);
-		if (typeof fd === "number") this.#owned(fd, vfioFileKind(path) === "device" ? (path.split("/").pop() ?? path) : vfioFileKind(path));
+		if (typeof fd === "number")
+			this.#owned(fd, vfioFileKind(path) === "device" ? (path.split("/").pop() ?? path) : vfioFileKind(path));
 		return fd;
 	}
 
@@ -321,7 +322,14 @@ export class Trial {
 	/** VFIO_IOMMU_DIRTY_PAGES, GET_BITMAP. */
 	dirtyBitmap(
 		container: number,
-		request: { iova: bigint; size: number | bigint; bitmap: Memory; bitmapSize?: number; pgsize?: number; argsz?: number },
+		request: {
+			iova: bigint;
+			size: number | bigint;
+			bitmap: Memory;
+			bitmapSize?: number;
+			pgsize?: number;
+			argsz?: number;
+		},
 	): Answer {
 		const get = vfio.vfio_iommu_type1_dirty_bitmap_get.create();
 		get.iova = request.iova;
@@ -373,7 +381,8 @@ export class Trial {
 	/** VFIO_DEVICE_SET_IRQS. */
 	setIrqs(fd: number, request: IrqRequest): Answer {
 		const { data = [] } = request;
-		const width = request.flags & vfio.VFIO_IRQ_SET_DATA_EVENTFD ? 4 : request.flags & vfio.VFIO_IRQ_SET_DATA_BOOL ? 1 : 4;
+		const width =
+			request.flags & vfio.VFIO_IRQ_SET_DATA_EVENTFD ? 4 : request.flags & vfio.VFIO_IRQ_SET_DATA_BOOL ? 1 : 4;
 		const set = vfio.vfio_irq_set.create(data.length * width);
 		set.argsz = request.argsz ?? vfio.vfio_irq_set.size + data.length * width;
 		set.flags = request.flags;
@@ -382,7 +391,7 @@ export class Trial {
 		set.count = request.count ?? data.length;
 		for (const [index, value] of data.entries())
 			set.bytes.set(bytesOf(BigInt.asUintN(32, BigInt(value)), width), vfio.vfio_irq_set.size + index * width);
-		const shown = width === 4 ? data.map((value) => this.observations.fd(value)) : data;
+		const shown = data.map((value) => this.observations.fd(value));
 		const words = `${request.argsz === undefined ? "" : `argsz ${request.argsz} `}index ${set.index} flags 0x${set.flags.toString(16)} start ${set.start} count ${set.count} data [${shown}]`;
 		return this.ioctl(fd, vfio.VFIO_DEVICE_SET_IRQS, set.bytes, "device", words);
 	}
@@ -408,7 +417,10 @@ export class Trial {
 	}
 
 	/** VFIO_DEVICE_IOEVENTFD. */
-	ioeventfd(fd: number, request: { flags: number; region?: number; offset?: number; data?: bigint; eventfd: number; argsz?: number }): Answer {
+	ioeventfd(
+		fd: number,
+		request: { flags: number; region?: number; offset?: number; data?: bigint; eventfd: number; argsz?: number },
+	): Answer {
 		const { region = 0, offset = 0, data = 0n, eventfd } = request;
 		const view = vfio.vfio_device_ioeventfd.create();
 		view.argsz = request.argsz ?? vfio.vfio_device_ioeventfd.size;
@@ -463,6 +475,17 @@ export class Trial {
 		return typeof result === "number" ? numberOf(buffer) : 0;
 	}
 
+	/** Makes calls of which nothing is written down. */
+	quietly<T>(calls: () => T): T {
+		const { list } = this.observations;
+		const before = list.length;
+		try {
+			return calls();
+		} finally {
+			list.length = before;
+		}
+	}
+
 	/** Waits for something, for two seconds at most. */
 	async until(condition: () => boolean, what: string, limit = 2000): Promise<void> {
 		for (let waited = 0; !condition(); waited += 5) {
@@ -503,7 +526,11 @@ export class Trial {
 
 	/** What a link points to: its last part, or the error's name. */
 	link(path: string): string {
-		return answer(() => this.target.kernel.readLink(path)).split("/").pop() ?? "";
+		return (
+			answer(() => this.target.kernel.readLink(path))
+				.split("/")
+				.pop() ?? ""
+		);
 	}
 
 	/** The driver a device has. */
@@ -514,7 +541,9 @@ export class Trial {
 
 	/** Bytes of the hardware's config space, as sysfs shows them. */
 	hardware(name: string, offset: number, length: number): string {
-		const digits = hex(this.target.kernel.readFile(`/sys/bus/pci/devices/${name}/config`).subarray(offset, offset + length));
+		const digits = hex(
+			this.target.kernel.readFile(`/sys/bus/pci/devices/${name}/config`).subarray(offset, offset + length),
+		);
 		this.observations.add("sysfs config", `${name} +0x${offset.toString(16)} len ${length}`, digits);
 		return digits;
 	}
@@ -537,7 +566,8 @@ export class Trial {
 	bind(device: HostDevice): void {
 		for (const member of this.host.members(device.group)) {
 			if (member.name === device.name) this.give(member.name, "vfio-pci");
-			else if (![undefined, "vfio-pci", "pcieport", "pci-stub"].includes(this.driver(member.name))) this.give(member.name, undefined);
+			else if (![undefined, "vfio-pci", "pcieport", "pci-stub"].includes(this.driver(member.name)))
+				this.give(member.name, undefined);
 		}
 	}
 

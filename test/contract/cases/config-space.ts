@@ -205,7 +205,8 @@ export const configSpaceCases: readonly Case[] = [
 			const { fd } = t.device(of(edu, t.host));
 			t.is(written(t, fd, 0x3d, 1, 3), 1);
 			t.is(written(t, fd, 0x3c, 2, 0x0307), 0x0107);
-			for (const offset of [0x3e, 0x3f, 0x0c, 0x0d, 0x0f, 0x08, 0x0e, 0x28, 0x35, 0x38]) written(t, fd, offset, 1, 0xff);
+			for (const offset of [0x3e, 0x3f, 0x0c, 0x0d, 0x0f, 0x08, 0x0e, 0x28, 0x35, 0x38])
+				written(t, fd, offset, 1, 0xff);
 		},
 	},
 	...[edu, e1000e, igb, nvme].map(
@@ -243,6 +244,37 @@ export const configSpaceCases: readonly Case[] = [
 			t.is(t.write(fd, CONFIG, at, 2, 0), 2);
 			t.pread(fd, CONFIG, at, 2);
 			t.pread(fd, CONFIG, COMMAND, 2);
+		},
+	},
+	{
+		id: "I.5/133b",
+		name: "D3hot with MSI-X on and a BAR mapped, and back",
+		needs: needs(e1000e),
+		run(t) {
+			const device = of(e1000e, t.host);
+			const { fd } = t.device(device);
+			const at = capability(device, CAP.PM) + 4;
+			t.write(fd, CONFIG, COMMAND, 2, 7);
+			t.holds(typeof t.mmap(fd, 3, 0, 0x4000) !== "string", "no mapping");
+			const [one, two] = [t.eventfd(), t.eventfd()];
+			t.is(t.trigger(fd, vfio.VFIO_PCI_MSIX_IRQ_INDEX, [one, -1, two, -1, -1]), 0);
+			t.is(t.trigger(fd, vfio.VFIO_PCI_MSIX_IRQ_INDEX, [one, one], 3), 0);
+			t.is(t.trigger(fd, vfio.VFIO_PCI_ERR_IRQ_INDEX, [one]), 0);
+			for (const state of ["0300", "0000", "0300", "0000"]) {
+				t.is(t.pwrite(fd, CONFIG, at, state), 2);
+				t.pread(fd, CONFIG, at, 2);
+				t.pread(fd, CONFIG, COMMAND, 2);
+				t.pread(fd, CONFIG, 0x10, 4);
+				t.hardware(device.name, at, 2);
+				t.hardware(device.name, COMMAND, 2);
+				t.observations.add("BAR", "", t.quietly(() => t.pread(fd, 0, 8, 4)).startsWith("E") ? "EIO" : "read");
+			}
+			t.is(t.disable(fd, vfio.VFIO_PCI_MSIX_IRQ_INDEX), 0);
+			for (const state of ["0300", "0000"]) {
+				t.is(t.pwrite(fd, CONFIG, at, state), 2);
+				t.pread(fd, CONFIG, at, 2);
+				t.pread(fd, CONFIG, COMMAND, 2);
+			}
 		},
 	},
 	{
@@ -291,6 +323,7 @@ export const configSpaceCases: readonly Case[] = [
 			] as const)
 				written(t, fd, at + offset, width, value);
 			t.hardware(device.name, at + 4, 12);
+			t.is(t.write(fd, CONFIG, at + 14, 2, 0), 2);
 		},
 	},
 	{
@@ -323,7 +356,11 @@ export const configSpaceCases: readonly Case[] = [
 			const at = capability(device, CAP.MSIX);
 			const control = t.read(fd, CONFIG, at + 2, 2);
 			for (const value of [0x8000, 0xc000, 0xffff, 0]) t.is(written(t, fd, at + 2, 2, value), control);
-			for (const offset of [4, 8]) t.is(written(t, fd, at + offset, 4, 0xffffffff), numberOf(device.config.subarray(at + offset, at + offset + 4)));
+			for (const offset of [4, 8])
+				t.is(
+					written(t, fd, at + offset, 4, 0xffffffff),
+					numberOf(device.config.subarray(at + offset, at + offset + 4)),
+				);
 		},
 	},
 	...[nvme, igb].map(
@@ -397,7 +434,7 @@ export const configSpaceCases: readonly Case[] = [
 				t.is(at, 0x100);
 				for (const offset of [8, 12]) {
 					const value = written(t, fd, at + offset, 4, 0xffffffff);
-					t.is(value & ~(0x03fff031 | Number.parseInt("00462030", 16)), 0);
+					t.is(value & ~(0x03fff031 | 0x00462030), 0);
 					t.hardware(device.name, at + offset, 4);
 				}
 				for (const offset of [4, 0x10, 0x14, 0x18, 0x1c]) written(t, fd, at + offset, 4, 0xffffffff);
@@ -465,6 +502,8 @@ export const configSpaceCases: readonly Case[] = [
 						return at === 0 || offset < at || offset >= at + 0x3c;
 					});
 					if (!free) continue;
+					const before = t.pread(fd, CONFIG, offset, 4);
+					t.releases.defer(() => void t.pwrite(fd, CONFIG, offset, before));
 					t.is(t.write(fd, CONFIG, offset, 4, 0xffffffff), 4);
 					t.is(t.pread(fd, CONFIG, offset, 4), t.hardware(device.name, offset, 4));
 				}

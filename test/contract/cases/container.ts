@@ -61,7 +61,8 @@ export const containerCases: readonly Case[] = [
 		run(t) {
 			t.is(t.ioctl(t.container(), 0x3b7f), "EINVAL");
 			const { container } = t.attach(of(edu, t.host));
-			for (const request of [0x3b7f, 0x3b73, 0x3b74, 0x3b67, 0x3b6f, 0x5401, 0x3b81]) t.is(t.ioctl(container, request), "ENOTTY");
+			for (const request of [0x3b7f, 0x3b73, 0x3b74, 0x3b67, 0x3b6f, 0x5401, 0x3b81])
+				t.is(t.ioctl(container, request), "ENOTTY");
 		},
 	},
 	{
@@ -152,9 +153,18 @@ export const containerCases: readonly Case[] = [
 			const { answer, bytes } = t.iommuInfo(container, 256);
 			t.is(answer, 0);
 			const chain = capabilities(bytes, CAP_OFFSET);
-			t.is(chain.map((one) => one.id), [2, 3, 1]);
-			t.is(chain.map((one) => one.version), [1, 1, 1]);
-			t.is(chain.map((one) => one.at % 8), [0, 0, 0]);
+			t.is(
+				chain.map((one) => one.id),
+				[2, 3, 1],
+			);
+			t.is(
+				chain.map((one) => one.version),
+				[1, 1, 1],
+			);
+			t.is(
+				chain.map((one) => one.at % 8),
+				[0, 0, 0],
+			);
 			t.is(chain[0]?.at, 24);
 			t.is(chain.at(-1)?.next, 0);
 			// The exact room is enough too.
@@ -181,7 +191,10 @@ export const containerCases: readonly Case[] = [
 		run(t) {
 			const ranges = t.iovaRanges(t.attach(of(edu, t.host)).container);
 			t.holds(ranges.length > 0, "there are no ranges");
-			t.holds(ranges.every(([first, last]) => last < 0xfee00000n || first > 0xfeefffffn), "a range touches the window");
+			t.holds(
+				ranges.every(([first, last]) => last < 0xfee00000n || first > 0xfeefffffn),
+				"a range touches the window",
+			);
 			t.is(ranges[0]?.[0], 0n);
 		},
 	},
@@ -206,7 +219,12 @@ export const containerCases: readonly Case[] = [
 		needs: needs(edu),
 		run(t) {
 			const { container } = t.attach(of(edu, t.host));
-			for (const request of [vfio.VFIO_IOMMU_GET_INFO, vfio.VFIO_IOMMU_MAP_DMA, vfio.VFIO_IOMMU_UNMAP_DMA, vfio.VFIO_IOMMU_DIRTY_PAGES])
+			for (const request of [
+				vfio.VFIO_IOMMU_GET_INFO,
+				vfio.VFIO_IOMMU_MAP_DMA,
+				vfio.VFIO_IOMMU_UNMAP_DMA,
+				vfio.VFIO_IOMMU_DIRTY_PAGES,
+			])
 				t.is(t.ioctl(container, request, 0), "EFAULT");
 		},
 	},
@@ -216,7 +234,8 @@ export const containerCases: readonly Case[] = [
 		run(t) {
 			const c = t.container();
 			const { kernel } = t.target;
-			for (const call of [() => kernel.read(c, new Uint8Array(8)), () => kernel.write(c, new Uint8Array(8))]) t.is(answer(call), "EINVAL");
+			for (const call of [() => kernel.read(c, new Uint8Array(8)), () => kernel.write(c, new Uint8Array(8))])
+				t.is(answer(call), "EINVAL");
 			t.is(t.pread(c, 0, 0, 4), "EINVAL");
 			t.is(t.mmap(c, 0, 0, PAGE), "ENODEV");
 		},

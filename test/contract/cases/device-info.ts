@@ -5,7 +5,7 @@ import type { Case } from "../case.ts";
 import { EDU, EDU_ID } from "../edu-registers.ts";
 import { capability } from "../host.ts";
 import { e1000e, edu, express, needs, nvme, of } from "../roles.ts";
-import { capabilities, CONFIG, PAGE } from "../trial.ts";
+import { CONFIG, capabilities, PAGE } from "../trial.ts";
 
 const { VFIO_REGION_INFO_FLAG_MMAP: MAPPABLE, VFIO_REGION_INFO_FLAG_CAPS: CAPS } = vfio;
 const READ_WRITE = vfio.VFIO_REGION_INFO_FLAG_READ | vfio.VFIO_REGION_INFO_FLAG_WRITE;
@@ -82,11 +82,15 @@ export const deviceInfoCases: readonly Case[] = [
 			const small = t.regionInfo(fd, bar, 32);
 			t.is([small.answer, small.info.argsz, small.info.cap_offset], [0, 40, 0]);
 			t.is(small.flags, READ_WRITE | MAPPABLE | CAPS);
-			for (const argsz of [33, 39]) t.is([t.regionInfo(fd, bar, argsz).info.argsz, t.regionInfo(fd, bar, argsz).info.cap_offset], [40, 0]);
+			for (const argsz of [33, 39])
+				t.is([t.regionInfo(fd, bar, argsz).info.argsz, t.regionInfo(fd, bar, argsz).info.cap_offset], [40, 0]);
 			const whole = t.regionInfo(fd, bar, 40);
 			t.is([whole.answer, whole.info.argsz, whole.info.cap_offset], [0, 40, 32]);
 			const chain = capabilities(whole.info.bytes, vfio.vfio_region_info.offsets.cap_offset);
-			t.is(chain.map((one) => [one.id, one.version, one.next]), [[vfio.VFIO_REGION_INFO_CAP_MSIX_MAPPABLE, 1, 0]]);
+			t.is(
+				chain.map((one) => [one.id, one.version, one.next]),
+				[[vfio.VFIO_REGION_INFO_CAP_MSIX_MAPPABLE, 1, 0]],
+			);
 		},
 	},
 	{
@@ -194,9 +198,11 @@ export const deviceInfoCases: readonly Case[] = [
 		needs: needs(edu),
 		run(t) {
 			const { fd } = t.device(of(edu, t.host));
-			for (const request of [0x3b7f, 0x3b64, 0x3b65, 0x3b6a, 0x5401, 0x3b72, 0x3b73]) t.is(t.ioctl(fd, request), "ENOTTY");
+			for (const request of [0x3b7f, 0x3b64, 0x3b65, 0x3b6a, 0x5401, 0x3b72, 0x3b73])
+				t.is(t.ioctl(fd, request), "ENOTTY");
 			const attach = new Uint8Array(16).fill(0).fill(16, 0, 1);
-			for (const request of [vfio.VFIO_DEVICE_ATTACH_IOMMUFD_PT, vfio.VFIO_DEVICE_DETACH_IOMMUFD_PT]) t.is(t.ioctl(fd, request, attach.slice()), "ENOTTY");
+			for (const request of [vfio.VFIO_DEVICE_ATTACH_IOMMUFD_PT, vfio.VFIO_DEVICE_DETACH_IOMMUFD_PT])
+				t.is(t.ioctl(fd, request, attach.slice()), "ENOTTY");
 		},
 	},
 	{
@@ -247,7 +253,8 @@ export const deviceInfoCases: readonly Case[] = [
 			t.is(t.write(fd, CONFIG, 4, 2, command & ~MEMORY), 2);
 			t.is(await child.touch(mapping, EDU.ID), "SIGBUS", "touched with memory decoding off");
 			t.is(t.write(fd, CONFIG, 4, 2, command | MEMORY), 2);
-			if (typeof mine !== "string") t.is(mine.read(EDU.ID, 4), numberOf(unhex(EDU_ID)), "touched with memory decoding on");
+			if (typeof mine !== "string")
+				t.is(mine.read(EDU.ID, 4), numberOf(unhex(EDU_ID)), "touched with memory decoding on");
 		},
 	},
 	{
@@ -274,7 +281,10 @@ export const deviceInfoCases: readonly Case[] = [
 			const device = of(nvme, t.host);
 			const { fd } = t.device(device);
 			const at = capability(device, MSIX);
-			const [table, vectors] = [numberOf(device.config.subarray(at + 4, at + 8)), (numberOf(device.config.subarray(at + 2, at + 4)) & 0x7ff) + 1];
+			const [table, vectors] = [
+				numberOf(device.config.subarray(at + 4, at + 8)),
+				(numberOf(device.config.subarray(at + 2, at + 4)) & 0x7ff) + 1,
+			];
 			const [bar, offset] = [table & 7, table & ~7];
 			t.is(t.pread(fd, bar, offset, 16), "f".repeat(32));
 			t.is(t.pwrite(fd, bar, offset, "01020304"), 4);
@@ -292,6 +302,7 @@ export const deviceInfoCases: readonly Case[] = [
 		needs: needs(edu),
 		run(t) {
 			const { fd } = t.device(of(edu, t.host));
+			t.write(fd, 0, EDU.LIVENESS, 4, 0);
 			t.is(t.pwrite(fd, 0, EDU.DMA_SOURCE, "0807060504030201"), 8);
 			t.is(t.pread(fd, 0, EDU.DMA_SOURCE, 8), "0807060504030201");
 			t.is(t.pread(fd, 0, EDU.ID, 2), "0000");
@@ -315,7 +326,13 @@ export const deviceInfoCases: readonly Case[] = [
 		run(t) {
 			const device = of(edu, t.host);
 			const { fd } = t.device(device);
-			t.is(/^vfio-device-syspath: (.*)$/m.exec(t.text(`/proc/self/fdinfo/${fd}`))?.[1]?.split("/").pop(), device.name);
+			t.is(
+				/^vfio-device-syspath: (.*)$/m
+					.exec(t.text(`/proc/self/fdinfo/${fd}`))?.[1]
+					?.split("/")
+					.pop(),
+				device.name,
+			);
 			t.is(t.link(`/proc/self/fd/${fd}`), "anon_inode:[vfio-device]");
 		},
 	},

@@ -8,7 +8,10 @@ import { edu, igb, needs, nvme, of } from "../roles.ts";
 import { PAGE } from "../trial.ts";
 
 const { VFIO_DEVICE_FEATURE_GET: GET, VFIO_DEVICE_FEATURE_SET: SET, VFIO_DEVICE_FEATURE_PROBE: PROBE } = vfio;
-const { VFIO_DEVICE_FEATURE_LOW_POWER_ENTRY: ENTRY, VFIO_DEVICE_FEATURE_LOW_POWER_ENTRY_WITH_WAKEUP: ENTRY_WITH_WAKEUP } = vfio;
+const {
+	VFIO_DEVICE_FEATURE_LOW_POWER_ENTRY: ENTRY,
+	VFIO_DEVICE_FEATURE_LOW_POWER_ENTRY_WITH_WAKEUP: ENTRY_WITH_WAKEUP,
+} = vfio;
 const { VFIO_DEVICE_FEATURE_LOW_POWER_EXIT: EXIT, VFIO_DEVICE_FEATURE_PCI_VF_TOKEN: VF_TOKEN } = vfio;
 const DMA_BUF = vfio.VFIO_DEVICE_FEATURE_DMA_BUF;
 const PRECOPY_INFO = vfio.VFIO_DEVICE_FEATURE_MIG_PRECOPY_INFOv2;
@@ -96,6 +99,7 @@ export const featureCases: readonly Case[] = [
 			const one = t.eventfd();
 			t.is(t.feature(fd, SET | ENTRY_WITH_WAKEUP, entry(one).subarray(0, 4)), "EINVAL");
 			t.is(t.feature(fd, SET | ENTRY_WITH_WAKEUP, entry(one)), 0);
+			await t.sleep(200); // it falls asleep in its own time
 			t.is(t.pread(fd, 0, EDU.ID, 4), EDU_ID);
 			t.is(await t.signalled(one), 1);
 			t.is(t.feature(fd, SET | ENTRY), 0);
@@ -126,9 +130,13 @@ export const featureCases: readonly Case[] = [
 			const eventfd = t.eventfd();
 			for (const argsz of [0, 24, 27]) t.is(t.ioeventfd(fd, { flags: 4, eventfd, argsz }), "EINVAL");
 			for (const flags of [0, 3, 5, 15, 16, 20, 0x80000004]) t.is(t.ioeventfd(fd, { flags, eventfd }), "EINVAL");
-			t.is(t.ioeventfd(fd, { flags: 8, offset: EDU.DMA_SOURCE, eventfd }), t.by<number | string>({ "6.12": 0, "7.2": "EINVAL" }));
+			t.is(
+				t.ioeventfd(fd, { flags: 8, offset: EDU.DMA_SOURCE, eventfd }),
+				t.by<number | string>({ "6.12": 0, "7.2": "EINVAL" }),
+			);
 			for (const region of [6, 7, 8, 9]) t.is(t.ioeventfd(fd, { flags: 4, region, eventfd }), "EINVAL");
-			for (const offset of [2 ** 20 - 2, 2 ** 20, 2 ** 30]) t.is(t.ioeventfd(fd, { flags: 4, offset, eventfd }), "EINVAL");
+			for (const offset of [2 ** 20 - 2, 2 ** 20, 2 ** 30])
+				t.is(t.ioeventfd(fd, { flags: 4, offset, eventfd }), "EINVAL");
 			t.is(t.ioeventfd(fd, { flags: 4, region: 1, eventfd }), "EINVAL");
 			t.is(t.ioeventfd(fd, { flags: 4, eventfd: -2 }), "EINVAL");
 			t.is(t.ioeventfd(fd, { flags: 4, eventfd: 9999 }), "EBADF");
@@ -170,12 +178,19 @@ export const featureCases: readonly Case[] = [
 		run(t) {
 			const { fd } = t.device(of(edu, t.host));
 			const request = (region: number, count: number, offset = 0n, length = 4096n, flags = 0) =>
-				Uint8Array.of(...bytesOf(region, 4), ...bytesOf(0o2000000, 4), ...bytesOf(flags, 4), ...bytesOf(count, 4), ...bytesOf(offset, 8), ...bytesOf(length, 8));
+				Uint8Array.of(
+					...bytesOf(region, 4),
+					...bytesOf(0o2000000, 4),
+					...bytesOf(flags, 4),
+					...bytesOf(count, 4),
+					...bytesOf(offset, 8),
+					...bytesOf(length, 8),
+				);
 			const answers = [
 				[request(0, 0), "EINVAL"],
 				[request(0, 1, 0n, 4096n, 1), "EINVAL"],
 				[request(7, 1), "ENODEV"],
-				[request(1, 1), "EINVAL"],
+				[request(1, 1), "ENODEV"],
 				[request(0, 1, 1n), "EINVAL"],
 				[request(0, 1, 0n, 0n), "EINVAL"],
 				[request(0, 1, 0n, 1n << 21n), "EINVAL"],

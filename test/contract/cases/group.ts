@@ -99,7 +99,8 @@ export const groupCases: readonly Case[] = [
 	{
 		id: "I.2/28",
 		name: "a sibling on pci-stub does not matter",
-		needs: (host) => needs(siblings)(host) ?? (host.drivers.includes("pci-stub") ? undefined : "there is no driver pci-stub"),
+		needs: (host) =>
+			needs(siblings)(host) ?? (host.drivers.includes("pci-stub") ? undefined : "there is no driver pci-stub"),
 		run(t) {
 			const [first, second] = of(siblings, t.host);
 			t.bind(first);
@@ -241,7 +242,8 @@ export const groupCases: readonly Case[] = [
 		run(t) {
 			const { group } = t.attach(of(edu, t.host));
 			const other = of(nvme, t.host).name;
-			for (const name of ["", "0000:ff:1f.7", other, "edu", of(edu, t.host).name.slice(5)]) t.is(t.deviceFd(group, name), "ENODEV");
+			for (const name of ["", "0000:ff:1f.7", other, "edu", of(edu, t.host).name.slice(5)])
+				t.is(t.deviceFd(group, name), "ENODEV");
 		},
 	},
 	{
@@ -251,8 +253,10 @@ export const groupCases: readonly Case[] = [
 		run(t) {
 			const device = of(edu, t.host);
 			const { group } = t.attach(device);
-			for (const name of [`${device.name}x`, ` ${device.name}`, `${device.name}\t`, device.name.slice(0, -1)]) t.is(t.deviceFd(group, name), "ENODEV");
-			for (const name of [`${device.name} `, `${device.name}   `]) t.holds(typeof t.deviceFd(group, name) === "number", `"${name}" is refused`);
+			for (const name of [`${device.name}x`, ` ${device.name}`, `${device.name}\t`, device.name.slice(0, -1)])
+				t.is(t.deviceFd(group, name), "ENODEV");
+			for (const name of [`${device.name} `, `${device.name}   `])
+				t.holds(typeof t.deviceFd(group, name) === "number", `"${name}" is refused`);
 		},
 	},
 	{
@@ -262,7 +266,8 @@ export const groupCases: readonly Case[] = [
 		run(t) {
 			const device = of(edu, t.host);
 			const { group } = t.attach(device);
-			for (const option of ["foo=1", "foo", "vf_token", "=", "vf_token ="]) t.is(t.deviceFd(group, `${device.name} ${option}`), "EINVAL");
+			for (const option of ["foo=1", "foo", "vf_token", "=", "vf_token ="])
+				t.is(t.deviceFd(group, `${device.name} ${option}`), "EINVAL");
 		},
 	},
 	{
@@ -283,7 +288,8 @@ export const groupCases: readonly Case[] = [
 		run(t) {
 			const device = of(edu, t.host);
 			const { group } = t.attach(device);
-			for (const tail of ["", " ", ` vf_token=${UUID}`, " foo=1", "x"]) t.is(t.deviceFd(group, `${device.name} vf_token=${UUID}${tail}`), "EINVAL");
+			for (const tail of ["", " ", ` vf_token=${UUID}`, " foo=1", "x"])
+				t.is(t.deviceFd(group, `${device.name} vf_token=${UUID}${tail}`), "EINVAL");
 		},
 	},
 	{
@@ -331,10 +337,17 @@ export const groupCases: readonly Case[] = [
 		needs: needs(edu),
 		run(t) {
 			const g = t.group(of(edu, t.host));
-			for (const request of [0x3b64, 0x3b65, 0x3b66, 0x3b6b, 0x3b70, 0x3b7f, 0x5401]) t.is(t.ioctl(g, request), "ENOTTY");
+			for (const request of [0x3b64, 0x3b65, 0x3b66, 0x3b6b, 0x3b70, 0x3b7f, 0x5401])
+				t.is(t.ioctl(g, request), "ENOTTY");
 			const { kernel } = t.target;
-			t.is(answer(() => kernel.read(g, new Uint8Array(8))), "EINVAL");
-			t.is(answer(() => kernel.write(g, new Uint8Array(8))), "EINVAL");
+			t.is(
+				answer(() => kernel.read(g, new Uint8Array(8))),
+				"EINVAL",
+			);
+			t.is(
+				answer(() => kernel.write(g, new Uint8Array(8))),
+				"EINVAL",
+			);
 			t.is(t.mmap(g, 0, 0, PAGE), "ENODEV");
 		},
 	},
@@ -371,7 +384,11 @@ export const groupCases: readonly Case[] = [
 			t.is(await user.ioctl(c, vfio.VFIO_SET_IOMMU, vfio.VFIO_TYPE1v2_IOMMU), 0, "SET_IOMMU as the owner");
 			const fd = await user.ioctl(g, vfio.VFIO_GROUP_GET_DEVICE_FD, cString(device.name));
 			t.is(typeof fd, "number", "GET_DEVICE_FD as the owner");
-			t.is(await user.pread(fd as number, 4, CONFIG * 2 ** 40), Uint8Array.of(0x34, 0x12, 0xe8, 0x11), "config space as the owner");
+			t.is(
+				await user.pread(fd as number, 4, CONFIG * 2 ** 40),
+				Uint8Array.of(0x34, 0x12, 0xe8, 0x11),
+				"config space as the owner",
+			);
 		},
 	},
 ];

@@ -77,10 +77,12 @@ export const interruptCases: readonly Case[] = [
 		run(t) {
 			const { fd } = t.device(of(edu, t.host));
 			const data = [t.eventfd()];
-			for (const argsz of [0, 16, 19]) t.is(t.setIrqs(fd, { index: MSI, flags: EVENTFD | TRIGGER, data, argsz }), "EINVAL");
+			for (const argsz of [0, 16, 19])
+				t.is(t.setIrqs(fd, { index: MSI, flags: EVENTFD | TRIGGER, data, argsz }), "EINVAL");
 			for (const flags of [0x40, 0x64, 0x80, 0x80000024]) t.is(t.setIrqs(fd, { index: MSI, flags, data }), "EINVAL");
 			for (const index of [5, 6, 0xffffffff]) t.is(t.setIrqs(fd, { index, flags: EVENTFD | TRIGGER, data }), "EINVAL");
-			for (const kinds of [0, NONE | BOOL, NONE | EVENTFD, BOOL | EVENTFD, 7]) t.is(t.setIrqs(fd, { index: MSI, flags: kinds | TRIGGER, data }), "EINVAL");
+			for (const kinds of [0, NONE | BOOL, NONE | EVENTFD, BOOL | EVENTFD, 7])
+				t.is(t.setIrqs(fd, { index: MSI, flags: kinds | TRIGGER, data }), "EINVAL");
 			t.is(t.ioctl(fd, vfio.VFIO_DEVICE_SET_IRQS, 0), "EFAULT");
 			t.is(t.trigger(fd, MSI, data), 0);
 		},
@@ -121,7 +123,8 @@ export const interruptCases: readonly Case[] = [
 		needs: needs(edu),
 		run(t) {
 			const { fd } = t.device(of(edu, t.host));
-			for (const argsz of [20, 23]) t.is(t.setIrqs(fd, { index: MSI, flags: EVENTFD | TRIGGER, data: [t.eventfd()], argsz }), "EINVAL");
+			for (const argsz of [20, 23])
+				t.is(t.setIrqs(fd, { index: MSI, flags: EVENTFD | TRIGGER, data: [t.eventfd()], argsz }), "EINVAL");
 			t.is(t.setIrqs(fd, { index: MSI, flags: BOOL | TRIGGER, data: [1], argsz: 20 }), "EINVAL");
 		},
 	},
@@ -179,6 +182,30 @@ export const interruptCases: readonly Case[] = [
 				t.is(await t.signalled(one), 1);
 				acknowledge(t, fd);
 			}
+		},
+	},
+	{
+		id: "I.6/154c",
+		name: "MSI's eventfd is replaced",
+		needs: needs(edu),
+		run(t) {
+			const { fd } = t.device(of(edu, t.host));
+			const [one, two] = [t.eventfd(), t.eventfd()];
+			const both = () => [t.count(one), t.count(two)];
+			t.write(fd, CONFIG, 4, 2, 6);
+			t.is(t.trigger(fd, MSI, [one]), 0);
+			t.is(both(), [0, 0]);
+			t.is(t.trigger(fd, MSI, [one]), 0);
+			t.is(both(), [0, 0]);
+			t.is(t.trigger(fd, MSI, [two]), 0);
+			t.is(both(), [0, 0]);
+			t.is(t.setIrqs(fd, { index: MSI, flags: NONE | TRIGGER, count: 1 }), 0);
+			t.is(both(), [0, 1]);
+			t.is(t.setIrqs(fd, { index: MSI, flags: BOOL | TRIGGER, data: [1] }), 0);
+			t.is(both(), [0, 1]);
+			t.is(t.trigger(fd, MSI, [-1]), 0);
+			t.is(t.setIrqs(fd, { index: MSI, flags: NONE | TRIGGER, count: 1 }), 0);
+			t.is(both(), [0, 0]);
 		},
 	},
 	{
@@ -376,7 +403,8 @@ export const interruptCases: readonly Case[] = [
 		run(t) {
 			const { fd } = t.device(of(edu, t.host));
 			const one = t.eventfd();
-			for (const action of [MASK, UNMASK]) t.is(t.setIrqs(fd, { index: INTX, flags: NONE | action, count: 1 }), "EINVAL");
+			for (const action of [MASK, UNMASK])
+				t.is(t.setIrqs(fd, { index: INTX, flags: NONE | action, count: 1 }), "EINVAL");
 			t.is(t.trigger(fd, INTX, [one]), 0);
 			t.is(t.setIrqs(fd, { index: INTX, flags: EVENTFD | MASK, data: [one] }), "ENOTTY");
 			for (const action of [MASK, UNMASK]) {

@@ -4,7 +4,7 @@ import { bytesOf, cString } from "../calls.ts";
 import type { Case } from "../case.ts";
 import { EDU } from "../edu-registers.ts";
 import { edu, needs, of } from "../roles.ts";
-import { CONFIG, PAGE, type Opened, type Trial } from "../trial.ts";
+import { CONFIG, type Opened, PAGE, type Trial } from "../trial.ts";
 
 const UNBIND = "/sys/bus/pci/drivers/vfio-pci/unbind";
 const MASTER = 4;
@@ -89,7 +89,11 @@ export const lifetimeCases: readonly Case[] = [
 			const child = await t.spawn({ inherit: [fd] });
 			for (const each of [fd, group, container]) t.close(each);
 			t.is(t.open(`/dev/vfio/${device.group}`), "EBUSY");
-			t.is(await child.pread(child.inherited[0] as number, 4, CONFIG * 2 ** 40), Uint8Array.of(0x34, 0x12, 0xe8, 0x11), "read in the child");
+			t.is(
+				await child.pread(child.inherited[0] as number, 4, CONFIG * 2 ** 40),
+				Uint8Array.of(0x34, 0x12, 0xe8, 0x11),
+				"read in the child",
+			);
 			t.is(await child.close(child.inherited[0] as number), 0, "close in the child");
 			clean(t);
 		},

@@ -3,12 +3,14 @@ import { bindingCases } from "./binding.ts";
 import { configSpaceCases } from "./config-space.ts";
 import { containerCases } from "./container.ts";
 import { deviceInfoCases } from "./device-info.ts";
+import { factCases } from "./facts.ts";
 import { featureCases } from "./features.ts";
 import { groupCases } from "./group.ts";
 import { interruptCases } from "./interrupts.ts";
 import { lifetimeCases } from "./lifetime.ts";
 import { mapUnmapCases } from "./map-unmap.ts";
 import { resetCases } from "./reset.ts";
+import { surveyCases } from "./survey.ts";
 
 /** Every case, section by section. */
 export const CASES: readonly Case[] = [
@@ -22,4 +24,8 @@ export const CASES: readonly Case[] = [
 	...featureCases,
 	...bindingCases,
 	...lifetimeCases,
+	...factCases,
 ];
+
+/** Cases that ask for answers without saying which are right: those of the kernel that is recorded are. */
+export const SURVEY: readonly Case[] = surveyCases;

@@ -1,0 +1,52 @@
+import { readFileSync } from "node:fs";
+import { beforeAll, describe, expect, it } from "vitest";
+import { looked } from "./cases/facts.ts";
+import { CASES, SURVEY } from "./cases/mod.ts";
+import { FACTS } from "./facts.ts";
+import { differences, type Recording } from "./recording.ts";
+import { type Report, runCases } from "./run.ts";
+import { SimulatedTarget } from "./simulation.ts";
+import type { Version } from "./target.ts";
+
+describe.each<Version>(["6.12", "7.2"])("the simulated Linux %s, on the lab's devices", (version) => {
+	const target = new SimulatedTarget(version);
+	let report: Report;
+
+	beforeAll(async () => {
+		report = await runCases(target, [...CASES, ...SURVEY]);
+	}, 60_000);
+
+	it("keeps every promise of the contract", () => {
+		expect(report.failed).toEqual([]);
+	});
+
+	it("leaves out no case that a real kernel was tried with", () => {
+		const skipped = report.skipped
+			.filter(({ case: name }) => !name.startsWith("survey/"))
+			.map(({ case: name }) => name.split(" ")[0]);
+		expect(skipped).toEqual(version === "6.12" ? ["I.1/11", "I.4/118", "I.9/221"] : ["I.1/11"]);
+	});
+
+	it("answers every call as the recorded kernel did", () => {
+		const file = new URL(`./recorded/${version}.json`, import.meta.url);
+		const recording = JSON.parse(readFileSync(file, "utf8")) as Recording;
+		expect(differences(report, recording)).toEqual([]);
+	});
+
+	it("says every recorded fact", () => {
+		expect(looked.get(report.kernel)?.size).toBe(FACTS.length);
+	});
+
+	it("has nothing left over", () => {
+		expect(target.linux.leaks()).toEqual({
+			openFiles: 0,
+			mappings: 0,
+			dmaMappings: 0,
+			pinnedPages: 0,
+			eventfds: 0,
+			watches: 0,
+			timers: 0,
+			memory: 0,
+		});
+	});
+});
