@@ -1,14 +1,28 @@
+import { dirname } from "node:path";
+import { CACHE } from "./cache.ts";
+import { strace } from "./judge/strace.ts";
+
 /** A job of the lab: a shell script that runs in the guest, in the project's folder, as root. */
 export interface LabJob {
 	readonly summary: string;
 	/** Seconds after which the run is ended. */
 	readonly limit: number;
+	/** Further arguments for the QEMU that is the host. */
+	readonly qemu?: readonly string[];
 	/** @param words what followed the job's name on the command line */
 	script(words: readonly string[]): string;
 }
 
 // vfio-pci for the devices, and the type 1 IOMMU that the container asks for by name.
 const MODULES = "modprobe vfio-pci && modprobe vfio_iommu_type1 || exit 1";
+
+// A driver that wants a device of a shared group, and one that lets it be.
+const NATIVE_DRIVERS = "modprobe e1000; modprobe pci-stub";
+const CONTRACT = "node_modules/.bin/tsx test/contract/main.ts --kernel linux";
+
+// QEMU 10.0.2 loses accesses of one processor while another one changes what decodes where, as a reset or a BAR that moves
+// does: the access to a local interrupt controller that goes astray ends that processor's timer for good.
+const ONE_PROCESSOR = ["-smp", "1"];
 
 const quoted = (word: string) => `'${word.replaceAll("'", "'\\''")}'`;
 
@@ -22,20 +36,44 @@ export const JOBS: Readonly<Record<string, LabJob>> = {
 		limit: 600,
 		script: (words) => `${MODULES}\n${words.join(" ")}`,
 	},
+	contract: {
+		summary: "the contract suite on a real kernel; --out FILE takes the result as JSON",
+		limit: 600,
+		script: (words) =>
+			`${MODULES}\n${NATIVE_DRIVERS}\n${CONTRACT} --out /job/output.json ${words.map(quoted).join(" ")}`,
+	},
+	record: {
+		summary: "writes what a real kernel answers to every call of the contract suite to --out FILE",
+		limit: 600,
+		script: (words) =>
+			`${MODULES}\n${NATIVE_DRIVERS}\n${CONTRACT} --record /job/output.json ${words.map(quoted).join(" ")}`,
+	},
 	run: {
 		summary: "the main job on real VFIO: the embedded guest drives QEMU's devices through /dev/vfio",
 		limit: 300,
+		qemu: ONE_PROCESSOR,
 		// The devices start with the driver that Linux has for them, which they must have again in the end.
 		script: (words) => `${MODULES}\nmodprobe nvme\n${job("run", words)}`,
 	},
 	attach: {
 		summary: "every device of the lab's host through the core, as a VMM would: memory, BARs, interrupts, DMA, reset",
 		limit: 300,
+		qemu: ONE_PROCESSOR,
 		script: (words) => `${MODULES}\n${job("attach", words)}`,
 	},
 	bench: {
 		summary: "how fast the library is on the real kernel, as ratios to a C program",
 		limit: 300,
+		qemu: ONE_PROCESSOR,
 		script: (words) => `${MODULES}\n${job("bench", words)}`,
+	},
+	judge: {
+		summary: "a real QEMU and our machine with the same devices: every answer to the same scripts compared, kernel calls counted",
+		limit: 600,
+		qemu: ONE_PROCESSOR,
+		script: (words) => {
+			strace(); // fetched here: the guest has no network
+			return `${MODULES}\nVFIO_TS_CACHE=${quoted(dirname(CACHE))} node_modules/.bin/tsx test/lab/judge/main.ts ${words.map(quoted).join(" ")}`;
+		},
 	},
 };

@@ -1,5 +1,5 @@
 import { truncateSync, writeFileSync } from "node:fs";
-import { patternContent } from "../../kernel-sim/mod.ts";
+import { patternContent } from "../../kernel-sim/hardware/models/nvme/namespace.ts";
 
 /** What the drive's controller says it has, in bytes: as much as the drive without content. */
 const SIZE = 64 * 1024 * 1024;

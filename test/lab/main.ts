@@ -47,6 +47,7 @@ async function main(): Promise<number> {
 		script: job.script(words),
 		limit,
 		onLine: (line) => console.log(line),
+		...(job.qemu ? { qemu: job.qemu } : {}),
 		interrupted: interrupt.signal,
 	});
 	const output = result.file("output.json");

@@ -194,7 +194,7 @@ static double measure(const char *name, uint32_t count, struct shared *shared) {
 	else if (!strcmp(name, "region info"))
 		for (uint32_t i = 0; i < count; i++) ioctl(DEVICE, VFIO_DEVICE_GET_REGION_INFO, &info);
 	else if (!strcmp(name, "config read"))
-		for (uint32_t i = 0; i < count; i++) check(pread(DEVICE, &value, 4, config.offset), "pread");
+		for (uint32_t i = 0; i < count; i++) check(pread(DEVICE, &value, 4, config.offset + 8), "pread");
 	else if (!strcmp(name, "BAR read"))
 		for (uint32_t i = 0; i < count; i++) (void)bar[0];
 	else if (!strcmp(name, "BAR write"))

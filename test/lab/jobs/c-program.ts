@@ -1,8 +1,8 @@
-import { type ChildProcessByStdio, execFileSync, spawn, spawnSync } from "node:child_process";
+import { type ChildProcess, execFileSync, spawn, spawnSync } from "node:child_process";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
-import type { Readable, Writable } from "node:stream";
+import type { Writable } from "node:stream";
 
 /** Compiles `bench.c`. @returns the program's path @throws Error that says what is missing */
 export function compileBench(): string {
@@ -22,13 +22,17 @@ export function openInC(program: string, address: string, group: number): number
 
 /** `bench serve`: a C program that shares our container and device. */
 export class CProgram {
-	readonly #child: ChildProcessByStdio<Writable, Readable, null>;
+	readonly #child: ChildProcess;
+	readonly #commands: Writable;
 	readonly #lines: AsyncIterator<string>;
 
 	/** @param page a file that it maps, to share the time of a signal */
 	constructor(program: string, container: number, device: number, page: string) {
 		this.#child = spawn(program, ["serve", page], { stdio: ["pipe", "pipe", "inherit", container, device] });
-		this.#lines = createInterface(this.#child.stdout)[Symbol.asyncIterator]();
+		const { stdin, stdout } = this.#child;
+		if (!stdin || !stdout) throw new Error("Cannot talk to bench.c");
+		this.#commands = stdin;
+		this.#lines = createInterface(stdout)[Symbol.asyncIterator]();
 	}
 
 	/** Has it do something `count` times. @returns nanoseconds each */
@@ -39,7 +43,7 @@ export class CProgram {
 
 	/** The same without waiting for the answer. */
 	start(name: string, count: number): void {
-		this.#child.stdin.write(`${name} ${count}\n`);
+		this.#commands.write(`${name} ${count}\n`);
 	}
 
 	/** Its next answer. */
@@ -53,7 +57,7 @@ export class CProgram {
 	async end(): Promise<void> {
 		if (this.#child.exitCode !== null) return;
 		const closed = new Promise((resolve) => this.#child.once("close", resolve));
-		this.#child.stdin.end();
+		this.#commands.end();
 		await closed;
 	}
 }
