@@ -20,6 +20,7 @@ export interface DevicePlan {
 	readonly device: string;
 	/** Six hexadecimal digits: class, subclass, programming interface. */
 	readonly class: string;
+	/** Null where there is no IOMMU. */
 	readonly iommuGroup: number | null;
 	/** The capability lists of the hardware, in chain order. */
 	readonly host: CapabilityLists;
@@ -66,6 +67,7 @@ const NO_LISTS: CapabilityLists = { capabilities: [], extended: [] };
 /**
  * Says what assigning a device would do, without a guest. What stands in the way is in `problems`.
  *
+ * @param kernel must be allowed to open the device, where its BARs and interrupts are to be known
  * @param address such as `0000:05:00.0`
  * @throws VfioError `malformed-address`, `no-such-device`, and `kernel` when sysfs cannot be read
  */

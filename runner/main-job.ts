@@ -22,7 +22,9 @@ export type RunEvent =
 
 /** What the main job does. */
 export interface MainJob {
+	/** The real one, or a process of a simulated Linux; it must be allowed to bind devices. */
 	readonly kernel: Kernel;
+	/** What is assigned, in this order; {@link parseDeviceOption} makes one of QEMU's syntax. */
 	readonly devices: readonly DeviceOption[];
 	/** The guest program's options, such as `interrupt=msix blocks=256`. */
 	readonly commandLine: string;
@@ -30,6 +32,7 @@ export interface MainJob {
 	readonly timeLimit: number;
 	/** Which calls are traced, by name. */
 	readonly trace?: (name: string) => boolean;
+	/** Learns of what happens while it happens. */
 	readonly onEvent?: (event: RunEvent) => void;
 	/** Ends the guest; everything is then given back as at its end. */
 	readonly interrupted?: AbortSignal;
@@ -41,6 +44,14 @@ export interface MainJob {
  *
  * @returns what happened; `passed` only when the guest's own checks passed
  * @throws VfioError when a device cannot be assigned; everything is given back before
+ * @example
+ * ```ts
+ * const clock = new HostClock(); // simulated devices keep the guest's time
+ * const kernel = new SimulatedLinux({ host: Host.reference(), clock }).process();
+ * const devices = [parseDeviceOption("vfio-pci,host=05:00.0")];
+ * const { passed } = await runMainJob({ kernel, devices, commandLine: "interrupt=msix", timeLimit: 10_000 }); // true
+ * clock.stop();
+ * ```
  */
 export async function runMainJob(job: MainJob): Promise<RunReport> {
 	const tell = job.onEvent ?? (() => {});

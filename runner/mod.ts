@@ -3,6 +3,8 @@
  *
  * @module
  */
+export { type DeviceOption, parseDeviceOption } from "./cli/device-option.ts";
+export { UsageError } from "./cli/usage-error.ts";
 export { type DevicePlan, type DevicePlanOptions, planDevice } from "./device-plan.ts";
 export { HostClock } from "./host-clock.ts";
 export * from "./machine/mod.ts";

@@ -5,13 +5,17 @@ import type { GuestOutcome } from "./machine/mod.ts";
 export interface DeviceReport {
 	/** The host's, such as `0000:05:00.0`. */
 	readonly address: string;
+	/** The name that the guest's machine has for it. */
 	readonly id: string;
 	/** Its IOMMU group. */
 	readonly group: number;
 	/** Where the guest sees it. */
 	readonly guestBus: string;
+	/** Slot and function there, such as `05.0`. */
 	readonly guestSlot: string;
+	/** What the guest sees of its BARs, and which parts are mapped. */
 	readonly bars: FunctionPlan["bars"];
+	/** What is wrong with it, a sentence each. */
 	readonly problems: readonly string[];
 	/** What the guest chose: `msix`, `msi`, `intx`. */
 	readonly interruptMode: string;
@@ -23,9 +27,11 @@ export interface DeviceReport {
 export interface RunReport {
 	/** The guest's own checks passed. */
 	readonly passed: boolean;
+	/** How the guest ended. */
 	readonly outcome: Pick<GuestOutcome, "kind" | "reason"> & { readonly guestMilliseconds: number };
 	/** Which kernel. */
 	readonly kernel: string;
+	/** In the order of {@link MainJob.devices}. */
 	readonly devices: readonly DeviceReport[];
 	/** What was mapped for DMA when the guest started. */
 	readonly mappings: readonly { readonly iova: bigint; readonly size: bigint }[];

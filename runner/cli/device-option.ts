@@ -23,7 +23,9 @@ const KEYS = ["host", "id", "bus", "addr", "multifunction"];
  *
  * @example
  * ```ts
- * parseDeviceOption("vfio-pci,host=05:00.0,id=disk,bus=pcie.0,addr=0x3.0x0");
+ * const { host, id, bus, addr } = parseDeviceOption("vfio-pci,host=05:00.0,id=disk,bus=pcie.0,addr=0x3.0x0");
+ * host; // { domain: 0, bus: 5, device: 0, function: 0 }
+ * addr; // { device: 3, function: 0 }
  * ```
  * @throws UsageError naming the part that is wrong
  * @throws VfioError `malformed-address`, `invalid-argument`

@@ -3,6 +3,7 @@ import { bind, unbind } from "../commands/bind.ts";
 import { doctor } from "../commands/doctor.ts";
 import { list } from "../commands/list.ts";
 import { plan } from "../commands/plan.ts";
+import { qtest } from "../commands/qtest.ts";
 import { run } from "../commands/run.ts";
 import type { Command } from "./command.ts";
 import { describeError } from "./describe-error.ts";
@@ -13,7 +14,7 @@ import type { Terminal } from "./terminal.ts";
 import { UsageError } from "./usage-error.ts";
 
 /** Every command, in the order of the help. */
-export const COMMANDS: readonly Command[] = [run, plan, list, bind, unbind, doctor];
+export const COMMANDS: readonly Command[] = [run, plan, list, bind, unbind, doctor, qtest];
 
 const HELP = { name: "help", help: "show this" };
 

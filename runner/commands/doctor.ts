@@ -26,7 +26,7 @@ export const doctor: Command = {
 	summary: "says what a host lacks for assigning devices, and what to do about it",
 	details: [
 		"Looks at the IOMMU, interrupt remapping, VFIO, permissions and locked memory; then, of each device, at its IOMMU\ngroup, driver, reset and BARs. Without -device, all that may be assigned.",
-		"Nothing is changed. It exits with 1 when there is a problem. A device that is with a driver of the host is a problem\nwhen -device names it, and a warning else.",
+		"Nothing is changed. It exits with 1 when there is a problem. What keeps a device from being assigned is a problem\nwhen -device names the device, and a warning or a mere fact when nobody asked for it.",
 	],
 	options: [
 		...HOST_OPTIONS,

@@ -105,10 +105,13 @@ const LOWEST_LEGAL_VECTOR = 16;
  * @example
  * ```ts
  * const machine = await GuestMachine.create({ kernel, program: guestProgram(), commandLine: "interrupt=msi" });
- * machine.onEvent((event) => event.type === "console" && console.log(event.line));
+ * const addressSpace = new IoAddressSpace(kernel, { memory: machine.memory });
+ * const device = VfioDevice.open(kernel, "05:00.0", { addressSpace });
  * machine.topology.plug(AssignedFunction.attach(device), { address: parseSlotAddress("5") });
- * const outcome = await machine.run();
+ * machine.onEvent((event) => event.type === "result" && console.log(event.name, event.value));
+ * const { kind } = await machine.run(); // "pass"
  * await machine[Symbol.asyncDispose]();
+ * device[Symbol.dispose]();
  * ```
  */
 export class GuestMachine implements AsyncDisposable {
