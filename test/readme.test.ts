@@ -1,11 +1,11 @@
 import { readFileSync } from "node:fs";
 import { describe, expect, it } from "vitest";
+import { placeOf } from "./examples/environments.ts";
+import { markdownExamples } from "./examples/extract.ts";
+import { runExample } from "./examples/run.ts";
 
 const readme = readFileSync(new URL("../README.md", import.meta.url), "utf8");
-const SUBPATHS: Readonly<Record<string, string>> = {
-	"vfio-ts": "../core/mod.ts",
-	"vfio-ts/kernel-sim": "../kernel-sim/mod.ts",
-};
+const programs = markdownExamples("README.md", readme);
 
 /** The code block that follows a text. */
 function block(after: string): string {
@@ -15,23 +15,20 @@ function block(after: string): string {
 
 describe("README.md", () => {
 	it("has a first program of at most 15 lines that prints what the README says", async () => {
-		const program = block("# vfio-ts");
-		expect(program.split("\n").length).toBeLessThanOrEqual(15);
-		const names: string[] = [];
-		const values: unknown[] = [];
-		const body = program.replace(/^import \{ (.*) \} from "(.*)";$/gm, (_all, imported: string, from: string) => {
-			names.push(...imported.split(", ").map((name) => `${name}@${from}`));
-			return "";
-		});
-		for (const name of names) {
-			const [exported, from] = name.split("@") as [string, string];
-			values.push((await import(SUBPATHS[from] as string))[exported]);
-		}
-		const printed: string[] = [];
-		const console = { log: (...words: unknown[]) => printed.push(words.join(" ")) };
-		new Function("console", ...names.map((name) => name.split("@")[0] as string), body)(console, ...values);
+		const [first] = programs;
+		if (!first) throw new Error("there is no program");
+		expect(first.code.split("\n").length).toBeLessThanOrEqual(15);
+		const { printed } = await runExample(first);
 		expect(printed.join("\n")).toBe(block("It prints"));
 	});
+
+	it.each(programs.slice(1).map((program) => [program.line, program] as const))(
+		"has a program at line %i that runs",
+		async (_line, program) => {
+			const { environment, afterwards } = placeOf(program);
+			await runExample(program, environment, afterwards);
+		},
+	);
 
 	it("names only commands that exist", async () => {
 		const { COMMANDS } = await import("../runner/cli/main.ts");

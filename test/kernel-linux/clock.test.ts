@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { LinuxClock } from "../../kernel-linux/mod.ts";
+import { LinuxClock } from "../../kernel-linux/clock.ts";
 
 const clock = new LinuxClock();
 const MILLISECOND = 1e6;
