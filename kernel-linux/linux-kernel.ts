@@ -24,12 +24,13 @@ import { map } from "./pages.ts";
  *
  * @example
  * ```ts
+ * import { O_RDWR, VFIO_GET_API_VERSION } from "vfio-ts";
  * import { LinuxKernel } from "vfio-ts/kernel-linux";
  *
  * const kernel = new LinuxKernel();
- * console.log(kernel.name); // Linux 6.12.95
- * console.log(kernel.readDirectory("/sys/bus/pci/devices")); // [ "0000:00:00.0", ... ]
- * const container = kernel.open("/dev/vfio/vfio", 2); // KernelError ENOENT where the module vfio is not loaded
+ * console.log(kernel.name); // such as Linux 6.12.95
+ * const container = kernel.open("/dev/vfio/vfio", O_RDWR); // KernelError ENOENT where the module vfio is not loaded
+ * kernel.ioctl(container, VFIO_GET_API_VERSION); // 0
  * kernel.close(container);
  * ```
  */

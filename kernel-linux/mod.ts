@@ -3,5 +3,4 @@
  *
  * @module
  */
-export { LinuxClock } from "./clock.ts";
 export { LinuxKernel } from "./linux-kernel.ts";

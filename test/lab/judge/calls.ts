@@ -1,6 +1,6 @@
 import { setTimeout as delay } from "node:timers/promises";
-import { PCI_CAP_ID_MSIX } from "../../../core/uapi/pci_regs.ts";
 import type { Kernel } from "../../../core/kernel.ts";
+import { PCI_CAP_ID_MSIX } from "../../../core/uapi/pci_regs.ts";
 import type { QtestClient } from "./client.ts";
 import { Guest, hex } from "./guest.ts";
 import { startOurs, startQemu } from "./machines.ts";
@@ -23,7 +23,12 @@ type Stage = (typeof STAGES)[number];
 type Stages = Partial<Record<Stage, Counts>>;
 
 /** A shared-memory device whose BAR is RAM: placing it adds memory to QEMU's machine. */
-const SHARED_MEMORY = ["-object", "memory-backend-ram,id=m,size=1M,share=on", "-device", "ivshmem-plain,memdev=m,addr=6"];
+const SHARED_MEMORY = [
+	"-object",
+	"memory-backend-ram,id=m,size=1M,share=on",
+	"-device",
+	"ivshmem-plain,memdev=m,addr=6",
+];
 const ADDED = { address: 0x20_0000_0000, size: 1 << 20 };
 
 /** What {@link compareCalls} found. */
@@ -159,7 +164,7 @@ function total(counts: Counts | undefined): number {
 function table(data: CallComparison["data"]): string {
 	const lines: string[] = [];
 	for (const [address, { qemu, ours }] of Object.entries(data)) {
-		lines.push("", `Kernel calls of ${address}`.padEnd(50) + "QEMU  ours");
+		lines.push("", `${`Kernel calls of ${address}`.padEnd(50)}QEMU  ours`);
 		for (const stage of STAGES) {
 			const [theirs, own] = [qemu[stage], ours[stage]];
 			if (!theirs || !own) continue;

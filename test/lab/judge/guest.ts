@@ -76,12 +76,12 @@ export class Guest {
 			const register = data ? this.#selected + Number(data[1]) - 0xcfc : undefined;
 			this.exchanges.push({ script: this.script, line, answer, register });
 		});
-		return answers.map(valueOf);
+		return answers.map(numberIn);
 	}
 
 	/** Says lines that are not. */
 	async whisper(...lines: string[]): Promise<number[]> {
-		return (await this.#client.say(lines)).map(valueOf);
+		return (await this.#client.say(lines)).map(numberIn);
 	}
 
 	/** What does not come by itself: something that was waited for, and whether it came. */
@@ -232,7 +232,7 @@ export function hex(value: number): string {
 }
 
 /** A number that the answer holds, if it is one that fits. */
-function valueOf(answer: string): number {
+function numberIn(answer: string): number {
 	const digits = /^OK (0x[0-9a-f]{1,16})$/.exec(answer)?.[1];
 	return digits === undefined ? 0 : Number(digits);
 }

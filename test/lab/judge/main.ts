@@ -91,7 +91,8 @@ try {
 			const qemu = await interview(await startQemu(address, placement), placement);
 			restore(address, config);
 			const between = Date.now();
-			const ours = await interview(await startOurs(kernel, address, placement), placement);
+			const machine = await startOurs(kernel, address, placement);
+			const ours = await interview(machine, placement);
 			restore(address, config);
 			const all = compare(qemu, ours);
 			const wrong = all.filter((difference) => !intended(difference, circumstances));
@@ -107,7 +108,10 @@ try {
 				const name = intended(difference, circumstances)?.name ?? "unexplained";
 				names[name] = (names[name] ?? 0) + 1;
 			}
-			results.push({ address, placement, answers: qemu.length, differences: names, unexplained: summary(wrong) });
+			results.push({
+				...{ address, placement, answers: qemu.length },
+				...{ differences: names, unexplained: summary(wrong), reports: [...new Set(machine.reports)] },
+			});
 		}
 	}
 	const calls = await compareCalls(
