@@ -4,9 +4,10 @@
  * @module
  */
 import { ENOENT } from "../../core/uapi/errno.ts";
-import { PCI_COMMAND, PCI_COMMAND_IO, PCI_COMMAND_MASTER, PCI_COMMAND_MEMORY } from "../../core/uapi/pci_regs.ts";
+import { PCI_COMMAND, PCI_COMMAND_MASTER } from "../../core/uapi/pci_regs.ts";
 import type { PciDevice, PciDriver, PciIdentity } from "./driver.ts";
 import { idMatches, PCI_ANY_ID, type PciDeviceId } from "./dynamic-id.ts";
+import { decodingOf } from "./pci-resources.ts";
 import { andThen, type Sleep } from "./sleep.ts";
 
 /** What distinguishes one native driver from another. */
@@ -98,9 +99,8 @@ export class NativeDriver implements PciDriver {
 	probe(device: PciDevice): number {
 		if (this.#passive) return 0;
 		device.enableCount++;
-		const decoding = PCI_COMMAND_IO | PCI_COMMAND_MEMORY;
 		const command = device.fn.configRead(PCI_COMMAND, 2);
-		device.fn.configWrite(PCI_COMMAND, 2, command | decoding | PCI_COMMAND_MASTER);
+		device.fn.configWrite(PCI_COMMAND, 2, command | decodingOf(device.fn) | PCI_COMMAND_MASTER);
 		if (device.virtualFunctions) device.virtualFunctions.limit = this.#virtualFunctions?.limit;
 		return 0;
 	}

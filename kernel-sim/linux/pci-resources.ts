@@ -3,7 +3,13 @@
  *
  * @module
  */
-import { PCI_BASE_ADDRESS_SPACE_IO, PCI_ROM_ADDRESS, PCI_ROM_ADDRESS1 } from "../../core/uapi/pci_regs.ts";
+import {
+	PCI_BASE_ADDRESS_SPACE_IO,
+	PCI_COMMAND_IO,
+	PCI_COMMAND_MEMORY,
+	PCI_ROM_ADDRESS,
+	PCI_ROM_ADDRESS1,
+} from "../../core/uapi/pci_regs.ts";
 import type { PciFunction } from "../hardware/function.ts";
 import { load } from "../hardware/little-endian.ts";
 import type { BarDescription } from "../hardware/model.ts";
@@ -50,6 +56,16 @@ export function readResources(fn: PciFunction): PciResource[] {
 	if (fn.isBridge)
 		for (const [index, window] of bridgeWindows(fn.config).entries()) lines[FIRST_WINDOW + index] = window;
 	return lines;
+}
+
+/** The COMMAND bits for the kinds of BAR a function has: what Linux sets when it enables one. */
+export function decodingOf(fn: PciFunction): number {
+	let bits = 0;
+	for (let index = 0; index < 6; index++) {
+		const bar = fn.bar(index);
+		if (bar) bits |= bar.kind === "io" ? PCI_COMMAND_IO : PCI_COMMAND_MEMORY;
+	}
+	return bits;
 }
 
 /** The `resource` file. */

@@ -20,10 +20,6 @@ const MODULES = "modprobe vfio-pci && modprobe vfio_iommu_type1 || exit 1";
 const NATIVE_DRIVERS = "modprobe e1000; modprobe pci-stub";
 const CONTRACT = "node_modules/.bin/tsx test/contract/main.ts --kernel linux";
 
-// QEMU 10.0.2 loses accesses of one processor while another one changes what decodes where, as a reset or a BAR that moves
-// does: the access to a local interrupt controller that goes astray ends that processor's timer for good.
-const ONE_PROCESSOR = ["-smp", "1"];
-
 const quoted = (word: string) => `'${word.replaceAll("'", "'\\''")}'`;
 
 const job = (name: string, words: readonly string[]) =>
@@ -51,27 +47,25 @@ export const JOBS: Readonly<Record<string, LabJob>> = {
 	run: {
 		summary: "the main job on real VFIO: the embedded guest drives QEMU's devices through /dev/vfio",
 		limit: 300,
-		qemu: ONE_PROCESSOR,
 		// The devices start with the driver that Linux has for them, which they must have again in the end.
 		script: (words) => `${MODULES}\nmodprobe nvme\n${job("run", words)}`,
 	},
 	attach: {
 		summary: "every device of the lab's host through the core, as a VMM would: memory, BARs, interrupts, DMA, reset",
 		limit: 300,
-		qemu: ONE_PROCESSOR,
 		script: (words) => `${MODULES}\n${job("attach", words)}`,
 	},
 	bench: {
 		summary: "how fast the library is on the real kernel, as ratios to a C program",
 		limit: 300,
-		// On two processors, since one program has to sleep while another signals it.
+		// Two processors, since one program has to sleep while another signals it.
+		qemu: ["-smp", "2"],
 		script: (words) => `${MODULES}\n${job("bench", words)}`,
 	},
 	judge: {
 		summary:
 			"a real QEMU and our machine with the same devices: every answer to the same scripts compared, kernel calls counted",
 		limit: 1200,
-		qemu: ONE_PROCESSOR,
 		script: (words) => {
 			strace(); // fetched here: the guest has no network
 			return `${MODULES}\nVFIO_TS_CACHE=${quoted(dirname(CACHE))} node_modules/.bin/tsx test/lab/judge/main.ts ${words.map(quoted).join(" ")}`;

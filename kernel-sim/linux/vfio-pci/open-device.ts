@@ -4,9 +4,10 @@
  * @module
  */
 import { EAGAIN, EINVAL, EIO } from "../../../core/uapi/errno.ts";
-import { PCI_COMMAND_IO, PCI_COMMAND_MASTER, PCI_COMMAND_MEMORY } from "../../../core/uapi/pci_regs.ts";
+import { PCI_COMMAND_MASTER, PCI_COMMAND_MEMORY } from "../../../core/uapi/pci_regs.ts";
 import type { PciFunction } from "../../hardware/function.ts";
 import type { EventFd } from "../eventfd.ts";
+import { decodingOf } from "../pci-resources.ts";
 import type { MemoryGate } from "./bar-memory.ts";
 import { allowIntx, canDisableIntx, changeCommand } from "./command.ts";
 import { type ConfigHost, ConfigSpace } from "./config-space.ts";
@@ -56,7 +57,7 @@ export class OpenDevice implements ConfigHost, RegionHost, Described, RequestHol
 		const { fn } = bound;
 		if (!fn.present) return -EIO;
 		setPowerState(fn, 0);
-		changeCommand(fn, decoding(fn), PCI_COMMAND_MASTER);
+		changeCommand(fn, decodingOf(fn), PCI_COMMAND_MASTER);
 		const answer = tryResetFunction(bound.device, bound.machine);
 		if (answer === -EAGAIN) return answer;
 		bound.device.enableCount++;
@@ -128,14 +129,4 @@ export class OpenDevice implements ConfigHost, RegionHost, Described, RequestHol
 	tryReset(): void {
 		tryResetFunction(this.bound.device, this.bound.machine);
 	}
-}
-
-/** The COMMAND bits for the kinds of BAR a function has. */
-function decoding(fn: PciFunction): number {
-	let bits = 0;
-	for (let index = 0; index < 6; index++) {
-		const bar = fn.bar(index);
-		if (bar) bits |= bar.kind === "io" ? PCI_COMMAND_IO : PCI_COMMAND_MEMORY;
-	}
-	return bits;
 }

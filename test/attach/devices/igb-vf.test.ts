@@ -72,7 +72,12 @@ function virtualized() {
 	driver.start(true);
 	pf.taken();
 	const disable = () => administrator.writeFile(NUMBER, "0");
-	return { ...host, igb, wire, pf, driver, disable };
+	/** Both may send and receive: VFRE and VFTE. */
+	const letPass = () => {
+		pf.write(PF + 0xc8c, 0xff);
+		pf.write(PF + 0xc90, 0xff);
+	};
+	return { ...host, igb, wire, pf, driver, disable, letPass };
 }
 
 function frame(to: number, length: number, seed: number): Uint8Array {
@@ -113,11 +118,15 @@ describe("F-05 assigned virtual functions of the 82576", () => {
 	});
 
 	it("F-05 82576 VF: two guests exchange frames with the wire and with each other, by MSI-X and their own DMA", () => {
-		const { pf, disable, igb, wire, ...host } = virtualized();
+		const { pf, disable, letPass, igb, wire, ...host } = virtualized();
 		const [one, two] = [new Guest(host, FIRST, TOKEN), new Guest(host, SECOND, TOKEN)];
 		const [first, second] = [new VfDriver(one), new VfDriver(two)];
 		first.startQueues(true);
 		second.startQueues(true);
+		// After their reset the physical function has to let them.
+		igb.receive(frame(1, 80, 9));
+		expect([one.taken(), first.received()]).toEqual([[], []]);
+		letPass();
 		const out = frame(9, 900, 1);
 		first.send(out);
 		expect([one.taken(), wire]).toEqual([[0x81], [out]]);
@@ -141,10 +150,11 @@ describe("F-05 assigned virtual functions of the 82576", () => {
 	});
 
 	it("F-05 82576 VF: a virtual function's DMA is its own: what it was not given faults under its name", () => {
-		const { pf, disable, ...host } = virtualized();
+		const { pf, disable, letPass, ...host } = virtualized();
 		const guest = new Guest(host, SECOND, TOKEN);
 		const vf = new VfDriver(guest);
 		vf.startQueues(true);
+		letPass();
 		guest.write(VF + 0x3800, 0x7000_0000);
 		vf.send(frame(9, 100, 1));
 		expect(host.linux.faults.map(({ device }) => device)).toEqual([SECOND]);

@@ -142,6 +142,12 @@ export class Guest {
 		);
 	}
 
+	/** Has the port reset the bus below it: bit 6 of its bridge control register, set and cleared. */
+	async resetBus(): Promise<void> {
+		const select = `outl 0xcf8 ${hex(0x8000_003c + PORT_SLOT * 0x800)}`;
+		await this.whisper(select, "outw 0xcfe 0x40", "endianness", select, "outw 0xcfe 0");
+	}
+
 	/** Sizes all BARs, as firmware does. Nothing decodes afterwards. */
 	async sizeBars(): Promise<SizedBar[]> {
 		await this.writeRegister(4, 2, 0);

@@ -1,6 +1,5 @@
 /**
- * The Intel 82576 Gigabit Ethernet controller, physical function (Intel 82576EB Gigabit Ethernet Controller Datasheet,
- * revision 2.65).
+ * The Intel 82576 Gigabit Ethernet controller, physical function (Intel 82576EB Gigabit Ethernet Controller Datasheet).
  *
  * Here are: reset, EEPROM and PHY (sections 4.3, 6, 8.25), register access through memory and I/O ports (9.4.3), receive and
  * transmit queues with legacy and advanced descriptors (7.1, 7.2), exact, multicast and pool filters (7.1.1, 7.10.3),
@@ -20,7 +19,6 @@ import { IO_BAR, igbDescription, REGISTERS_BAR, REGISTERS_SIZE } from "./descrip
 import { eepromContent } from "./eeprom.ts";
 import { IgbVf, type PhysicalFunction } from "./igb-vf.ts";
 import { Interrupts } from "./interrupts.ts";
-import { Mailbox, type MailboxListener } from "./mailbox.ts";
 import { PHY_ADDRESS, Phy } from "./phy.ts";
 import type { QueueOwner } from "./queue.ts";
 import { type Direction, queueDirection, queueIndex, queuePlace, queueRegister } from "./queue-place.ts";
@@ -29,6 +27,7 @@ import { ReceiveQueue } from "./receive-queue.ts";
 import { RegisterFile } from "./register-file.ts";
 import * as registers from "./registers.ts";
 import { TransmitQueue, type TransmitSink } from "./transmit-queue.ts";
+import { Virtualization } from "./virtualization.ts";
 
 /** Options of {@link Igb}. */
 export interface IgbOptions {
@@ -59,7 +58,7 @@ const SHORTEST_HEADER = 14;
  * machine.plug("0000:04:00.0", new PciFunction(Igb.description(), a));
  * ```
  */
-export class Igb implements DeviceModel, NetworkPeer, TransmitSink, MailboxListener, PhysicalFunction, QueueOwner {
+export class Igb implements DeviceModel, NetworkPeer, TransmitSink, PhysicalFunction, QueueOwner {
 	readonly #registers = new RegisterFile();
 	readonly #interrupts = new Interrupts(this.#registers, () => this.#port);
 	readonly #filter = new ReceiveFilter(this.#registers);
@@ -67,8 +66,7 @@ export class Igb implements DeviceModel, NetworkPeer, TransmitSink, MailboxListe
 	readonly #eeprom: Uint16Array;
 	readonly #receive: readonly ReceiveQueue[];
 	readonly #transmit: readonly TransmitQueue[];
-	readonly #mailboxes: readonly Mailbox[];
-	readonly #virtual: (IgbVf | undefined)[] = new Array(registers.POOLS).fill(undefined);
+	readonly #virtualization = new Virtualization(this.#registers, this.#interrupts);
 	#port: DevicePort | undefined;
 	#peer: NetworkPeer | undefined;
 	#control = 0;
@@ -76,20 +74,15 @@ export class Igb implements DeviceModel, NetworkPeer, TransmitSink, MailboxListe
 	#mdic = 0;
 	#semaphore = 0;
 	#ioAddress = 0;
-	/** MBVFICR: requests below, acknowledgements in the upper half. */
-	#mail = 0;
-	/** VFLRE: virtual functions that were reset. */
-	#virtualResets = 0;
 	#sending = false;
 	#later: Disposable | undefined;
 
 	constructor(options: IgbOptions = {}) {
 		const indexes = Array.from({ length: registers.QUEUES }, (_, index) => index);
-		const owner = (queue: number): QueueOwner => this.#virtual[queue & 7] ?? this;
+		const owner = (queue: number): QueueOwner => this.#virtual(queue) ?? this;
 		this.#eeprom = eepromContent(options.mac ?? Uint8Array.from(DEFAULT_MAC));
 		this.#receive = indexes.map((index) => new ReceiveQueue(index, owner));
 		this.#transmit = indexes.map((index) => new TransmitQueue(index, owner, this));
-		this.#mailboxes = indexes.slice(0, registers.POOLS).map((pool) => new Mailbox(pool, this));
 		this.#powerOn();
 		if (options.peer) this.connect(options.peer);
 	}
@@ -160,7 +153,7 @@ export class Igb implements DeviceModel, NetworkPeer, TransmitSink, MailboxListe
 		file.count(registers.GPTC);
 		file.count(registers.GOTCL, frame.length + FCS_LENGTH);
 		const pool = queue & 7;
-		this.#virtual[pool]?.transmitted();
+		this.#virtual(queue)?.transmitted();
 		if (this.#loopback) {
 			this.#deliver(frame, -1);
 			return;
@@ -194,34 +187,31 @@ export class Igb implements DeviceModel, NetworkPeer, TransmitSink, MailboxListe
 	// ---- what virtual functions ask ----
 
 	virtualAttached(pool: number, vf: IgbVf): void {
-		this.#virtual[pool] = vf;
+		this.#virtualization.functions[pool] = vf;
 	}
 
 	virtualDetached(pool: number): void {
-		this.#virtual[pool] = undefined;
-		this.#resetPool(pool);
+		this.#virtualization.functions[pool] = undefined;
+		this.#resetQueues(pool);
 	}
 
 	virtualReset(pool: number): void {
-		this.#resetPool(pool);
-		this.#virtualResets |= 1 << pool;
-		this.#interrupts.raise(registers.INT_MAILBOX);
+		this.#resetQueues(pool);
+		this.#virtualization.functionReset(pool);
 	}
 
 	readStatus(): number {
 		const up = this.#linkUp ? registers.STATUS_LINK_UP : 0;
-		const count = this.#virtual.filter((vf) => vf !== undefined).length;
-		const iov = count > 0 ? registers.STATUS_IOV | (count << registers.STATUS_VFS_SHIFT) : 0;
 		const master = (this.#control & registers.CTRL_MASTER_DISABLE) === 0 ? registers.STATUS_MASTER_ENABLE : 0;
-		return registers.STATUS_FULL_DUPLEX | registers.STATUS_SPEED_1000 | up | iov | master;
+		return registers.STATUS_FULL_DUPLEX | registers.STATUS_SPEED_1000 | up | this.#virtualization.status | master;
 	}
 
 	readMailbox(pool: number): number {
-		return this.#mailboxes[pool]?.readVirtual() ?? 0;
+		return this.#virtualization.mailboxes[pool]?.readVirtual() ?? 0;
 	}
 
 	writeMailbox(pool: number, value: number): void {
-		this.#mailboxes[pool]?.writeVirtual(value);
+		this.#virtualization.mailboxes[pool]?.writeVirtual(value);
 	}
 
 	readMailboxMemory(pool: number, offset: number): number {
@@ -241,17 +231,6 @@ export class Igb implements DeviceModel, NetworkPeer, TransmitSink, MailboxListe
 		if (direction === "transmit" && (register === registers.Q_TAIL || register === registers.Q_CONTROL)) this.#send();
 	}
 
-	// ---- mailbox ----
-
-	toPhysical(pool: number, request: boolean, acknowledge: boolean): void {
-		this.#mail |= (request ? 1 << pool : 0) | (acknowledge ? 1 << (pool + 16) : 0);
-		if (this.#registers.has(registers.MBVFIMR, 1 << pool)) this.#interrupts.raise(registers.INT_MAILBOX);
-	}
-
-	toVirtual(pool: number): void {
-		this.#virtual[pool]?.mail();
-	}
-
 	// ---- registers ----
 
 	#read(offset: number): number {
@@ -260,8 +239,8 @@ export class Igb implements DeviceModel, NetworkPeer, TransmitSink, MailboxListe
 		if (interrupt !== undefined) return interrupt;
 		const place = queuePlace(at, true);
 		if (place >= 0) return this.readQueue(queueDirection(place), queueIndex(place), queueRegister(place));
-		if (at >= registers.PF_MAILBOX && at < registers.PF_MAILBOX_END)
-			return this.#mailboxes[(at - registers.PF_MAILBOX) / 4]?.readPhysical() ?? 0;
+		const virtual = this.#virtualization.read(at);
+		if (virtual !== undefined) return virtual;
 		switch (at) {
 			case registers.CTRL:
 			case registers.CTRL_ALIAS:
@@ -278,10 +257,6 @@ export class Igb implements DeviceModel, NetworkPeer, TransmitSink, MailboxListe
 				return this.#takeSemaphore();
 			case registers.FWSM:
 				return 0;
-			case registers.MBVFICR:
-				return this.#mail;
-			case registers.VFLRE:
-				return this.#virtualResets;
 			default:
 				return this.#registers.read(at);
 		}
@@ -295,10 +270,7 @@ export class Igb implements DeviceModel, NetworkPeer, TransmitSink, MailboxListe
 			this.writeQueue(queueDirection(place), queueIndex(place), queueRegister(place), value);
 			return;
 		}
-		if (at >= registers.PF_MAILBOX && at < registers.PF_MAILBOX_END) {
-			this.#mailboxes[(at - registers.PF_MAILBOX) / 4]?.writePhysical(value);
-			return;
-		}
+		if (this.#virtualization.write(at, value)) return;
 		switch (at) {
 			case registers.CTRL:
 			case registers.CTRL_ALIAS:
@@ -313,15 +285,9 @@ export class Igb implements DeviceModel, NetworkPeer, TransmitSink, MailboxListe
 			case registers.SWSM:
 				this.#semaphore = value & 3;
 				return;
-			case registers.MBVFICR:
-				this.#mail &= ~value;
-				return;
-			case registers.VFLRE:
-				this.#virtualResets &= ~value;
-				return;
 			case registers.CTRL_EXT:
 				this.#registers.write(at, value & ~registers.CTRL_EXT_PF_RESET_DONE);
-				if ((value & registers.CTRL_EXT_PF_RESET_DONE) !== 0) for (const box of this.#mailboxes) box.resetDone();
+				if ((value & registers.CTRL_EXT_PF_RESET_DONE) !== 0) this.#virtualization.resetDone();
 				return;
 			case registers.TCTL:
 				this.#registers.write(at, value);
@@ -386,25 +352,27 @@ export class Igb implements DeviceModel, NetworkPeer, TransmitSink, MailboxListe
 		this.#interrupts.reset();
 		this.#phy.reset();
 		for (const queue of [...this.#receive, ...this.#transmit]) queue.reset();
-		for (const box of this.#mailboxes) box.reset();
+		this.#virtualization.reset();
 		this.#control = registers.CTRL_FULL_DUPLEX | registers.CTRL_SPEED_1000;
 		this.#eerd = 0;
 		this.#mdic = 0;
 		this.#semaphore = 0;
 		this.#ioAddress = 0;
-		this.#mail = 0;
-		this.#virtualResets = 0;
 		const [low = 0, middle = 0, high = 0] = this.#eeprom;
 		this.#registers.set(registers.RAL, (low | (middle << 16)) >>> 0);
 		this.#registers.set(registers.RAL + 4, (high | registers.RAH_VALID) >>> 0);
 	}
 
-	#resetPool(pool: number): void {
+	/** The virtual function that has a queue; undefined for the physical one's. */
+	#virtual(queue: number): IgbVf | undefined {
+		return this.#virtualization.functions[queue & 7];
+	}
+
+	#resetQueues(pool: number): void {
 		for (const queue of [pool, pool + 8]) {
 			this.#receive[queue]?.reset();
 			this.#transmit[queue]?.reset();
 		}
-		this.#mailboxes[pool]?.virtualReset();
 	}
 
 	// ---- frames ----
@@ -446,7 +414,7 @@ export class Igb implements DeviceModel, NetworkPeer, TransmitSink, MailboxListe
 		for (const queue of this.#receive) {
 			if (((queues >>> queue.index) & 1) === 0) continue;
 			if (queue.receive(whole)) {
-				this.#virtual[queue.index & 7]?.received();
+				this.#virtual(queue.index)?.received();
 				this.#wroteBack(queue.index, "receive");
 			} else {
 				file.count(registers.MPC);
@@ -457,7 +425,7 @@ export class Igb implements DeviceModel, NetworkPeer, TransmitSink, MailboxListe
 
 	/** Tells the function whose queue it is. */
 	#wroteBack(queue: number, direction: Direction): void {
-		const vf = this.#virtual[queue & 7];
+		const vf = this.#virtual(queue);
 		if (vf) vf.queue(queue >>> 3, direction);
 		else this.#interrupts.queue(queue, direction);
 	}

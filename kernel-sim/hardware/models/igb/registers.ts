@@ -36,7 +36,6 @@ export const EEC_PRESENT = (1 << 8) | (1 << 9);
 export const EERD_START = 1 << 0;
 export const EERD_DONE = 1 << 1;
 export const SWSM_SEMAPHORE = 1 << 0;
-/** Firmware is not there: FWSM reads 0. */
 
 // Interrupts (8.8). Those at 0x00c0 to 0x00e0 are the addresses of older controllers.
 export const ICR = 0x1500;
@@ -72,7 +71,6 @@ export const INT_RECEIVED = 1 << 7;
 export const INT_MAILBOX = 1 << 8;
 /** MDIO access complete. */
 export const INT_MDIO = 1 << 9;
-export const INT_DEVICE_RESET = 1 << 30;
 export const INT_ASSERTED = 1 << 31;
 /** ICR is cleared by reading whatever is masked. */
 export const GPIE_CLEAR_ON_READ = 1 << 0;
@@ -96,7 +94,6 @@ export const RLPML = 0x5004;
 /** Without RCTL.LPE the longest frame, VLAN tag and CRC included. */
 export const LONGEST_STANDARD_FRAME = 1522;
 export const MTA = 0x5200;
-export const MTA_END = 0x5400;
 export const RAL = 0x5400;
 export const RAL_HIGH = 0x54e0;
 export const ADDRESSES = 24;
@@ -108,9 +105,7 @@ export const VT_CTL_DEFAULT_POOL_SHIFT = 7;
 export const VT_CTL_NO_DEFAULT_POOL = 1 << 29;
 export const VT_CTL_REPLICATE = 1 << 30;
 export const VMOLR = 0x5ad0;
-export const VMOLR_LONG_PACKETS = 1 << 16;
 export const VMOLR_MULTICAST_TABLE = 1 << 25;
-export const VMOLR_UNICAST_TABLE = 1 << 26;
 export const VMOLR_BROADCAST = 1 << 27;
 export const VMOLR_MULTICAST_PROMISCUOUS = 1 << 28;
 
@@ -197,18 +192,17 @@ export const PLAIN_REGISTERS: readonly (readonly [number, number, number])[] = [
 	[MBVFIMR, MBVFIMR + 4, 0xff],
 	[VFRE, VFRE + 4, 0xff],
 	[VFTE, VFTE + 4, 0xff],
-	[0x0c98, 0x0ca0, ~0], // QDE and its neighbour
 	[0x1000, 0x1008, ~0], // PBA, PBS
 	[GPIE, GPIE + 4, ~0],
 	[EITR, EITR + 4 * EITR_COUNT, 0x7fff],
 	[IVAR, IVAR_END, ~0],
 	[IVAR_MISC, IVAR_MISC + 4, ~0],
-	[0x2404, 0x2408, ~0], // RXPBS
+	[0x2404, 0x240c, ~0], // RXPBS, QDE
 	[0x3404, 0x3408, ~0], // TXPBS
 	[DTXSWC, DTXSWC + 4, ~0],
 	[0x3590, 0x3594, ~0], // DTXCTL
 	[0x5000, RLPML + 8, ~0], // RXCSUM, RLPML, RFCTL
-	[MTA, 0x5480, ~0], // multicast table, receive addresses 0 to 15
+	[MTA, 0x54a0, ~0], // multicast table, receive addresses 0 to 15, PSRTYPE
 	[RAL_HIGH, 0x5520, ~0], // receive addresses 16 to 23
 	[0x5600, 0x5800, ~0], // VFTA
 	[0x5800, 0x5804, ~0], // WUC

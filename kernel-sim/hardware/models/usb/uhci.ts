@@ -3,8 +3,8 @@
  * Interface Design Guide 1.1).
  *
  * Here are: registers in I/O ports, two root ports, the schedule with transfer descriptors and queue heads, a frame each
- * millisecond, interrupts on completion, short packets and errors, function level reset. Not here: resume and suspend signalling, data toggles
- * (no packet is ever lost), bandwidth reclamation, legacy keyboard emulation.
+ * millisecond, interrupts on completion, short packets and errors, function level reset. Not here: resume and suspend
+ * signalling, data toggles (no packet is ever lost), bandwidth reclamation, legacy keyboard emulation.
  *
  * @module
  */

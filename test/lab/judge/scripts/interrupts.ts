@@ -2,19 +2,22 @@ import { type Guest, hex, type SizedBar } from "../guest.ts";
 
 const MESSAGE = 0x40_0000;
 const EDU = 0x11e8_1234;
+const E1000 = 0x100e_8086;
 const E1000E = 0x10d3_8086;
 const IGB = 0x10c9_8086;
 
 /** Has devices that can be told to interrupt do so: by INTx, MSI and MSI-X, masked and unmasked. */
 export async function interrupts(guest: Guest): Promise<void> {
 	const id = await guest.readRegister(0);
-	if (![EDU, E1000E, IGB].includes(id)) return;
+	if (![EDU, E1000, E1000E, IGB].includes(id)) return;
 	const bars = await guest.sizeBars();
 	await guest.placeBars(bars);
 	const base = bars[0]?.address ?? 0;
 	await guest.say(`memset ${hex(MESSAGE)} 0x2000 0`, "irq_intercept_in ioapic");
 	if (id === EDU) await edu(guest, base);
-	else await intel(guest, bars, id === E1000E ? e1000e(base) : igb(base));
+	if (id === E1000 || id === E1000E) await statusChange(guest, base);
+	if (id === E1000E) await intel(guest, bars, e1000e(base));
+	if (id === IGB) await intel(guest, bars, igb(base));
 	await guest.writeRegister(4, 2, 0);
 }
 
@@ -77,6 +80,20 @@ async function dma(guest: Guest, base: number): Promise<void> {
 	await move(from, buffer, 1);
 	await move(buffer, from + 0x1000, 3);
 	await guest.say(`read ${hex(from + 0x1000)} 0x100`);
+}
+
+/** INTx of Intel's older controllers (82540 manual, section 13.4.17: ICR, ICS, IMS, IMC): the link's state has changed. */
+async function statusChange(guest: Guest, base: number): Promise<void> {
+	const line = guest.interruptLine;
+	for (let round = 0; round < 2; round++) {
+		let from = guest.interrupts.length;
+		await guest.say(`writel ${hex(base + 0xd0)} 4`, `writel ${hex(base + 0xc8)} 4`);
+		await guest.awaitInterrupt(from, `IRQ raise ${line}`);
+		from = guest.interrupts.length;
+		await guest.say(`readl ${hex(base + 0xc0)}`);
+		await guest.awaitInterrupt(from, `IRQ lower ${line}`);
+	}
+	await guest.say(`writel ${hex(base + 0xd8)} 0xffffffff`, ...guest.read(4));
 }
 
 /** The registers of Intel's controllers that interrupt by software. */

@@ -32,6 +32,11 @@ export async function reset(guest: Guest): Promise<void> {
 		await guest.dump();
 		await registers();
 	}
+	if (guest.placement === "below a root port") {
+		await guest.resetBus();
+		await guest.dump();
+		await registers();
+	}
 	// The machine: its configuration is gone, the device's registers are as after power-on.
 	await guest.whisper("outb 0xcf9 0x06");
 	await guest.whisper("endianness");
