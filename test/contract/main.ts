@@ -1,5 +1,5 @@
 /**
- * `npm run contract`: tries a kernel by the contract of VFIO; the simulated ones unless told otherwise.
+ * `npm run contract`: tries a kernel by the contract of VFIO; the simulated one unless told otherwise.
  */
 import { writeFileSync } from "node:fs";
 import process from "node:process";
@@ -10,10 +10,10 @@ import { compressed } from "./recording.ts";
 import { type Report, runCases } from "./run.ts";
 import type { Target, Version } from "./target.ts";
 
-const HELP = `Usage: npm run contract -- [--kernel simulation|linux] [--version 6.12|7.2] [--case PATTERN] [--json] [--verbose] [--record FILE]
+const HELP = `Usage: npm run contract -- [--kernel simulation|linux] [--version 6.12|7.2|both] [--case PATTERN] [--json] [--verbose] [--record FILE]
 
   --kernel    the simulated kernel (default), or the Linux this machine runs, as root
-  --version   the Linux the simulation answers as; both when left out
+  --version   the Linux the simulation answers as (6.12)
   --case      a regular expression for ids and names
   --json      prints the result as JSON
   --record    writes every call and its answer to a file
@@ -23,7 +23,7 @@ async function main(): Promise<number> {
 	const { values } = parseArgs({
 		options: {
 			kernel: { type: "string", default: "simulation" },
-			version: { type: "string" },
+			version: { type: "string", default: "6.12" },
 			case: { type: "string" },
 			json: { type: "boolean" },
 			record: { type: "string" },
@@ -52,7 +52,7 @@ async function main(): Promise<number> {
 		if (!values.json) {
 			for (const { case: name, why } of report.skipped) console.log(`skipped ${name}: ${why}`);
 			const { passed, failed, skipped } = report;
-			console.log(`${report.kernel}: ${passed} passed, ${failed.length} failed, ${skipped.length} skipped`);
+			console.log(`${report.kernel}: ${passed} of ${passed + failed.length + skipped.length} cases passed`);
 		}
 		if (values.record) writeFileSync(values.record, compressed(report));
 	}
@@ -63,20 +63,28 @@ async function main(): Promise<number> {
 	}));
 	const json = JSON.stringify(results.length === 1 ? results[0] : results);
 	if (values.json) console.log(json);
+	else
+		console.log(
+			`${sum(reports, "passed")} passed, ${sum(reports, "failed")} failed, ${sum(reports, "skipped")} skipped`,
+		);
 	if (values.out) writeFileSync(values.out, json);
 	return reports.some((report) => report.failed.length > 0) ? 1 : 0;
 }
 
-async function targets(kernel: string, version: string | undefined): Promise<Target[]> {
+function sum(reports: readonly Report[], what: "passed" | "failed" | "skipped"): number {
+	return reports.reduce((total, report) => total + (what === "passed" ? report.passed : report[what].length), 0);
+}
+
+async function targets(kernel: string, version: string): Promise<Target[]> {
 	if (kernel === "linux") {
 		const { LinuxTarget } = await import("./linux.ts");
 		return [new LinuxTarget()];
 	}
 	if (kernel !== "simulation") throw new TypeError(`--kernel is simulation or linux, not "${kernel}"`);
-	if (version !== undefined && version !== "6.12" && version !== "7.2")
-		throw new TypeError(`--version is 6.12 or 7.2, not "${version}"`);
+	if (version !== "6.12" && version !== "7.2" && version !== "both")
+		throw new TypeError(`--version is 6.12, 7.2 or both, not "${version}"`);
 	const { SimulatedTarget } = await import("./simulation.ts");
-	const versions: Version[] = version === undefined ? ["6.12", "7.2"] : [version];
+	const versions: Version[] = version === "both" ? ["6.12", "7.2"] : [version];
 	return versions.map((each) => new SimulatedTarget(each));
 }
 

@@ -9,6 +9,7 @@ import { groupCases } from "./group.ts";
 import { interruptCases } from "./interrupts.ts";
 import { lifetimeCases } from "./lifetime.ts";
 import { mapUnmapCases } from "./map-unmap.ts";
+import { randomCases } from "./random.ts";
 import { resetCases } from "./reset.ts";
 import { surveyCases } from "./survey.ts";
 
@@ -28,4 +29,4 @@ export const CASES: readonly Case[] = [
 ];
 
 /** Cases that ask for answers without saying which are right: those of the kernel that is recorded are. */
-export const SURVEY: readonly Case[] = surveyCases;
+export const SURVEY: readonly Case[] = [...surveyCases, ...randomCases];
