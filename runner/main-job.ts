@@ -145,7 +145,7 @@ function assign(
 	for (const option of job.devices) {
 		const device = VfioDevice.open(kernel, formatPciAddress(option.host), { addressSpace, onReport });
 		stack.push(() => device[Symbol.dispose]());
-		const fn = AssignedFunction.attach(device, { onReport });
+		const fn = AssignedFunction.attach(device, { ...option.assign, onReport });
 		stack.push(() => fn[Symbol.dispose]());
 		const vectors: number[] = [];
 		let mode = "none";

@@ -9,9 +9,11 @@ interface AcceptanceId {
 	readonly later?: string;
 }
 
-const ids: readonly AcceptanceId[] = JSON.parse(
-	readFileSync(new URL("fixtures/acceptance-ids.json", import.meta.url), "utf8"),
-);
+function fixture(name: string) {
+	return JSON.parse(readFileSync(new URL(`fixtures/${name}`, import.meta.url), "utf8"));
+}
+
+const ids: readonly AcceptanceId[] = fixture("acceptance-ids.json");
 
 describe("the acceptance list", () => {
 	it("has a test whose name begins with each id, except for those that say why not yet", () => {
@@ -24,6 +26,28 @@ describe("the acceptance list", () => {
 
 	it("has each id once", () => {
 		expect(new Set(ids.map(({ id }) => id)).size).toBe(ids.length);
+	});
+});
+
+describe("what users of other programs met", () => {
+	const all: readonly { id: string; line: string }[] = fixture("field-bugs.json");
+	const later: readonly { id: string; reason: string }[] = fixture("field-bugs-later.json");
+
+	it("has a test whose name begins with each id, except for those that say why not yet", () => {
+		const words = firstWords();
+		const excused = new Set(later.map(({ id }) => id));
+		const missing = all.filter(({ id }) => !words.has(id) && !excused.has(id));
+		expect(missing.map(({ id, line }) => `${id}: ${line}`)).toEqual([]);
+		expect([...excused].filter((id) => !all.some((one) => one.id === id))).toEqual([]);
+		console.info(later.map(({ id, reason }) => `later: ${id}: ${reason}`).join("\n"));
+	});
+});
+
+describe("defects of other programs", () => {
+	it("have a test each", () => {
+		const words = firstWords();
+		const missing = Array.from({ length: 15 }, (_, n) => `trap-${n + 1}`).filter((id) => !words.has(id));
+		expect(missing).toEqual([]);
 	});
 });
 

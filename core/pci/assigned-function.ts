@@ -3,7 +3,6 @@
  *
  * @module
  */
-import { Group } from "../device/group.ts";
 import { VfioError } from "../errors.ts";
 import type { AccessWidth } from "../kernel.ts";
 import type { DirectArea, GuestBar, GuestPciFunction, PciSlot } from "../machine/machine.ts";
@@ -26,7 +25,7 @@ import { ALL_ONES_64, allOnes } from "./bytes.ts";
 import { ConfigSpace } from "./config-space.ts";
 import { EFFECT_BARS, EFFECT_INTX, EFFECT_MSI, EFFECT_MSIX, EFFECT_POWER, EffectMap } from "./effects.ts";
 import type { FunctionEvent } from "./events.ts";
-import { COMMAND_ALL, clearCommand, resetActions, resetMethods, resetTraits } from "./function-reset.ts";
+import { COMMAND_ALL, clearCommand, resetActions, resetMethods, resetTraits, sharedReset } from "./function-reset.ts";
 import { GuestLink } from "./guest-link.ts";
 import type { AssignableDevice } from "./hardware.ts";
 import { attempt, type InterruptHost } from "./interrupt-host.ts";
@@ -39,9 +38,9 @@ import { Notification } from "./notifications.ts";
 import type { FunctionLayout, FunctionPlan } from "./plan.ts";
 import { powerState } from "./power.ts";
 import { requestAction } from "./request-policy.ts";
-import { needsSharedReset, performReset, type ResetReport, resetSteps } from "./reset.ts";
+import { performReset, type ResetReport, resetSteps } from "./reset.ts";
 import { Rom } from "./rom.ts";
-import { checkState, commandOf, type FunctionState, restoreRegisters } from "./snapshot.ts";
+import { captureState, checkState, commandOf, type FunctionState, restoreState } from "./snapshot.ts";
 import { layoutFor, type Survey, surveyDevice } from "./survey.ts";
 
 const CONFIG = VFIO_PCI_CONFIG_REGION_INDEX;
@@ -315,38 +314,13 @@ export class AssignedFunction implements GuestPciFunction, MachineResettable {
 	/** Its part in a reset of the whole machine: see `resetMachine`. */
 	get sharedReset(): SharedReset {
 		const { capabilities } = this.#layout;
-		const traits = resetTraits(this.#device, capabilities);
-		const { before, after } = resetSteps(traits);
-		const { steps } = resetActions(this.#device, capabilities, this.#interrupts, this.#link.report);
-		return {
-			name: this.name,
-			needed: this.#attached && needsSharedReset(traits),
-			members: () => this.#device.hotResetInfo(),
-			owns: (group) => Group.find(this.#device.kernel, group) !== undefined,
-			before: () => {
-				for (const step of before) steps[step]();
-			},
-			perform: () => this.#device.hotReset(),
-			after: () => {
-				for (const step of after) steps[step]();
-			},
-		};
+		return sharedReset(this.#device, capabilities, this.#interrupts, this.#attached, this.#link.report);
 	}
 
 	/** What is emulated of the function, for {@link restore}. The device should be stopped: it may interrupt meanwhile. */
 	save(): FunctionState {
-		const { cfg } = this.#config.registers;
-		const { msi, msix } = this.#interrupts;
-		return {
-			format: 1,
-			vendor: this.#config.registers.get(PCI_VENDOR_ID, 2),
-			device: this.#config.registers.get(PCI_DEVICE_ID, 2),
-			config: cfg.slice(),
-			command: this.configRead(PCI_COMMAND, 2),
-			bars: this.#layout.plan.bars.map(({ index, kind, size }) => ({ index, kind, size })),
-			msix: msix?.table.save(),
-			msiPending: msi?.capability.mask === undefined ? 0 : this.#config.registers.get(msi.capability.mask + 4, 4),
-		};
+		const command = this.configRead(PCI_COMMAND, 2);
+		return captureState(this.#config.registers, this.#layout.plan.bars, this.#interrupts, command);
 	}
 
 	/**
@@ -365,11 +339,8 @@ export class AssignedFunction implements GuestPciFunction, MachineResettable {
 		this.#interrupts.leave();
 		this.#restart();
 		const { registers } = this.#config;
-		restoreRegisters(registers, state);
-		const { msi, msix } = this.#interrupts;
-		if (msi?.capability.mask !== undefined) registers.set(msi.capability.mask + 4, 4, state.msiPending);
-		if (msix && state.msix) msix.table.load(state.msix.entries, state.msix.pending);
-		this.#bars.setPendingBits(msix?.table.anyPending ?? false);
+		restoreState(registers, this.#interrupts, state);
+		this.#bars.setPendingBits(this.#interrupts.msix?.table.anyPending ?? false);
 		this.#device.writeRegion(CONFIG, PCI_COMMAND, 2, commandOf(state));
 		const { power } = this.#layout.capabilities;
 		if (power && powerState(registers, power) !== 0) {

@@ -13,18 +13,16 @@ import { ROM_BAR } from "./bar-registers.ts";
 import { ALL_ONES_64, allOnes } from "./bytes.ts";
 import type { AssignableDevice } from "./hardware.ts";
 import type { Msix } from "./msix.ts";
-import type { BarQuirk, QuirkHost, QuirkPlace } from "./quirks/quirk.ts";
+import { type QuirkConfig, watchQuirks } from "./quirk-watch.ts";
+import type { BarQuirk, QuirkPlace } from "./quirks/quirk.ts";
 
 /** What BARs need of their function. */
-export interface BarsHost {
+export interface BarsHost extends QuirkConfig {
 	/** A BAR was reached through the kernel: INTx takes it for the end of an interrupt. */
 	endOfInterrupt(): void;
 	/** What may be mapped of this BAR has changed. */
 	directAreasChanged(bar: number): void;
 	report(message: string): void;
-	/** Configuration space as the guest sees it, for quirks. */
-	configRead: QuirkHost["configRead"];
-	configWrite: QuirkHost["configWrite"];
 }
 
 /** What BARs are made from. */
@@ -66,7 +64,7 @@ export class Bars implements Disposable {
 		this.#deviceMsix = plan.deviceMsix;
 		const places = { guest: msix?.capability, device: plan.deviceMsix };
 		for (const bar of plan.bars) if (bar.index !== ROM_BAR) this.#bars[bar.index] = new Bar(bar, places);
-		this.#quirks = plan.quirks.map((place) => this.#watch(place));
+		this.#quirks = watchQuirks(plan.quirks, this.#bars, device, msix, host);
 	}
 
 	/** Maps what the plans say. What cannot be mapped is slower and works all the same. */
@@ -282,37 +280,6 @@ export class Bars implements Disposable {
 	#nothing<T>(answer: T): T {
 		this.#host.endOfInterrupt();
 		return answer;
-	}
-
-	#watch(place: QuirkPlace): BarQuirk {
-		const table = this.#msix?.table;
-		// A quirk watches registers. Where a device has its MSI-X table in the same bytes, that stays out of reach.
-		const reachable = (index: number, offset: number, width: number) => {
-			const bar = this.#bars[index];
-			return (
-				bar !== undefined && !bar.inTable(offset, width) && !bar.inHidden(offset, width) && bar.inRegion(offset, width)
-			);
-		};
-		const quirk = place.create({
-			read: (index, offset, width) => {
-				const value = reachable(index, offset, width) ? this.#device.readRegion(index, offset, width) : allOnes(width);
-				this.#host.endOfInterrupt();
-				return value;
-			},
-			write: (index, offset, width, value) => {
-				if (reachable(index, offset, width)) this.#device.writeRegion(index, offset, width, value);
-				this.#host.endOfInterrupt();
-			},
-			configRead: this.#host.configRead,
-			configWrite: this.#host.configWrite,
-			tableRead: (offset) => table?.read(offset, 4) ?? allOnes(4),
-			tableWrite: (offset, value) => this.#msix?.writeTable(offset, 4, value),
-		});
-		for (const stretch of place.stretches) {
-			const bar = this.#bars[stretch.bar];
-			if (bar) bar.watched = [...bar.watched, { ...stretch, quirk }].sort((a, b) => a.start - b.start);
-		}
-		return quirk;
 	}
 
 	#changed(bar: Bar): void {

@@ -20,7 +20,8 @@ import type { StandardCapabilities } from "./capabilities.ts";
 import type { AssignableDevice } from "./hardware.ts";
 import { attempt } from "./interrupt-host.ts";
 import type { Interrupts } from "./interrupts.ts";
-import type { ResetActions, ResetMethodInfo, ResetTraits } from "./reset.ts";
+import type { SharedReset } from "./machine-reset.ts";
+import { needsSharedReset, type ResetActions, type ResetMethodInfo, type ResetTraits, resetSteps } from "./reset.ts";
 
 const CONFIG = VFIO_PCI_CONFIG_REGION_INDEX;
 
@@ -96,6 +97,32 @@ function hotReset(device: AssignableDevice): ResetMethodInfo {
 	} catch (error) {
 		return { method: "hot-reset", exists: false, detail: error instanceof Error ? error.message : String(error) };
 	}
+}
+
+/** A function's part in a reset of all devices on its bus. @param attached false: it takes no part any more */
+export function sharedReset(
+	device: AssignableDevice,
+	capabilities: StandardCapabilities,
+	interrupts: Interrupts,
+	attached: boolean,
+	report: (message: string) => void,
+): SharedReset {
+	const traits = resetTraits(device, capabilities);
+	const { before, after } = resetSteps(traits);
+	const { steps } = resetActions(device, capabilities, interrupts, report);
+	return {
+		name: device.name,
+		needed: attached && needsSharedReset(traits),
+		members: () => device.hotResetInfo(),
+		owns: (group) => Group.find(device.kernel, group) !== undefined,
+		before: () => {
+			for (const step of before) steps[step]();
+		},
+		perform: () => device.hotReset(),
+		after: () => {
+			for (const step of after) steps[step]();
+		},
+	};
 }
 
 /** A reset of the bus, unless it would pull another device away from under the guest that has it. */

@@ -24,6 +24,7 @@ export type { BarPlace, MsixCapability } from "./msix-capability.ts";
 export { type MsixRelocation, type RelocatedMsix, relocateMsix } from "./msix-relocation.ts";
 export type { CapabilityLists, FunctionPlan, PlanInput } from "./plan.ts";
 export { planFunction } from "./plan.ts";
+export { ASSIGN_PROPERTIES, assignOptions } from "./properties.ts";
 export * from "./quirks/mod.ts";
 export { type RequestAction, type RequestPolicy, requestAction } from "./request-policy.ts";
 export {

@@ -5,9 +5,10 @@
  * @module
  */
 import { VfioError } from "../errors.ts";
-import { PCI_COMMAND } from "../uapi/pci_regs.ts";
+import { PCI_COMMAND, PCI_DEVICE_ID, PCI_VENDOR_ID } from "../uapi/pci_regs.ts";
 import { load } from "./bytes.ts";
 import type { ConfigRegisters } from "./config-space.ts";
+import type { Interrupts } from "./interrupts.ts";
 import type { FunctionLayout } from "./plan.ts";
 
 /** A function's emulated state: plain data, that can be cloned and stored. */
@@ -62,12 +63,37 @@ export function checkState(name: string, state: FunctionState, layout: FunctionL
 	}
 }
 
-/** Puts into the copy what a guest can have written there, and nothing else. */
-export function restoreRegisters(registers: ConfigRegisters, state: FunctionState): void {
+/** Takes the state of a function. @param command what the guest reads of COMMAND */
+export function captureState(
+	registers: ConfigRegisters,
+	bars: FunctionState["bars"],
+	{ msi, msix }: Pick<Interrupts, "msi" | "msix">,
+	command: number,
+): FunctionState {
+	return {
+		format: 1,
+		vendor: registers.get(PCI_VENDOR_ID, 2),
+		device: registers.get(PCI_DEVICE_ID, 2),
+		config: registers.cfg.slice(),
+		command,
+		bars: bars.map(({ index, kind, size }) => ({ index, kind, size })),
+		msix: msix?.table.save(),
+		msiPending: msi?.capability.mask === undefined ? 0 : registers.get(msi.capability.mask + 4, 4),
+	};
+}
+
+/** Puts into the copy and the table what a guest can have written there, and nothing else. */
+export function restoreState(
+	registers: ConfigRegisters,
+	{ msi, msix }: Pick<Interrupts, "msi" | "msix">,
+	state: FunctionState,
+): void {
 	for (let at = 0; at < registers.cfg.length; at++) {
 		const writable = registers.wmask[at] as number;
 		registers.cfg[at] = ((registers.cfg[at] as number) & ~writable) | ((state.config[at] as number) & writable);
 	}
+	if (msi?.capability.mask !== undefined) registers.set(msi.capability.mask + 4, 4, state.msiPending);
+	if (msix && state.msix) msix.table.load(state.msix.entries, state.msix.pending);
 }
 
 /** What COMMAND of the device has to be. */

@@ -1,5 +1,7 @@
 import { type PciAddress, parsePciAddress } from "../../core/host/address.ts";
 import { parseSlotAddress, type SlotAddress } from "../../core/machine/slot-address.ts";
+import type { AssignOptions } from "../../core/pci/assign-options.ts";
+import { ASSIGN_PROPERTIES, assignOptions } from "../../core/pci/properties.ts";
 import { nearest } from "./nearest.ts";
 import { UsageError } from "./usage-error.ts";
 
@@ -14,9 +16,12 @@ export interface DeviceOption {
 	/** Where on that bus: slot and function. */
 	readonly addr: SlotAddress | undefined;
 	readonly multifunction: boolean;
+	/** How it is assigned, such as by `x-intx=off`; left out when nothing of that is given. */
+	readonly assign?: AssignOptions;
 }
 
-const KEYS = ["host", "id", "bus", "addr", "multifunction"];
+const OWN_KEYS = ["host", "id", "bus", "addr", "multifunction"];
+const KEYS = [...OWN_KEYS, ...ASSIGN_PROPERTIES];
 
 /**
  * Parses the value of `-device`, as QEMU writes it.
@@ -54,12 +59,14 @@ export function parseDeviceOption(text: string): DeviceOption {
 	if (host === undefined)
 		throw new UsageError(`-device ${text} names no device: add host=ADDRESS, such as host=0000:05:00.0`);
 	const addr = properties.get("addr");
+	const assign = new Map([...properties].filter(([key]) => !OWN_KEYS.includes(key)));
 	return {
 		host: parsePciAddress(host),
 		id: properties.get("id"),
 		bus: properties.get("bus"),
 		addr: addr === undefined ? undefined : parseSlotAddress(addr),
 		multifunction: parseSwitch(properties.get("multifunction") ?? "off"),
+		...(assign.size > 0 ? { assign: assignOptions(assign) } : {}),
 	};
 }
 

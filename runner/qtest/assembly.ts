@@ -57,10 +57,8 @@ export function assemble(options: AssemblyOptions): Assembly {
 			onReport: ({ error }) => onReport(error.message),
 		});
 		const functions = devices.map((option) => {
-			const device = releases.use(
-				VfioDevice.open(kernel, formatPciAddress(option.host), { addressSpace, onReport }),
-			);
-			const fn = releases.use(AssignedFunction.attach(device, { onReport }));
+			const device = releases.use(VfioDevice.open(kernel, formatPciAddress(option.host), { addressSpace, onReport }));
+			const fn = releases.use(AssignedFunction.attach(device, { ...option.assign, onReport }));
 			const { bus, addr: address, multifunction } = option;
 			machine.topology.plug(fn, { bus, address, multifunction });
 			releases.defer(() => machine.topology.unplug(fn));

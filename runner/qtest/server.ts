@@ -3,12 +3,11 @@
  *
  * @module
  */
-import { unlinkSync } from "node:fs";
 import { createServer, connect as dial, type Socket } from "node:net";
 import type { Readable, Writable } from "node:stream";
 import { VfioError } from "../../core/errors.ts";
-import { QtestSession, type QtestSessionOptions } from "./session.ts";
 import type { QtestMachine } from "./machine.ts";
+import { QtestSession, type QtestSessionOptions } from "./session.ts";
 
 /** Where to speak. */
 export interface QtestEndpoint {
@@ -99,14 +98,5 @@ function accept(path: string, interrupted: AbortSignal): Promise<Socket | undefi
 		server.on("error", reject);
 		interrupted.addEventListener("abort", abort);
 		server.listen(path);
-		server.on("close", () => remove(path));
 	});
-}
-
-function remove(path: string): void {
-	try {
-		unlinkSync(path);
-	} catch {
-		// Node removes the socket's file itself when the server closes.
-	}
 }

@@ -1,3 +1,4 @@
+import { readFileSync } from "node:fs";
 import { Duplex } from "node:stream";
 import { describe, expect, it } from "vitest";
 import { Host, SimulatedLinux } from "../../kernel-sim/mod.ts";
@@ -9,7 +10,6 @@ import { compare } from "../lab/judge/compare.ts";
 import { type Circumstances, INTENDED, intended } from "../lab/judge/differences.ts";
 import { type Exchange, Guest, type Placement, PORT_SLOT, ROOT_SLOT } from "../lab/judge/guest.ts";
 import { SCRIPTS } from "../lab/judge/scripts.ts";
-import { readFileSync } from "node:fs";
 
 /** What the judge's scripts hear from our machine on a simulated host. */
 async function interview(address: string, placement: Placement, wanted: readonly string[]): Promise<Exchange[]> {
@@ -49,10 +49,10 @@ const exchange = (line: string, answer: string, register?: number): Exchange => 
 });
 
 describe("the judge's scripts", () => {
-	it.each([
-		["0000:01:00.0", "on the root bus", "edu"],
-		["0000:05:00.0", "below a root port", "an NVMe controller"],
-	] as const)("hear the same from %s %s when they ask twice", async (address, placement) => {
+	it.each<[string, Placement]>([
+		["0000:01:00.0", "on the root bus"],
+		["0000:05:00.0", "below a root port"],
+	])("hear the same from %s %s when they ask twice", async (address, placement) => {
 		const names = Object.keys(SCRIPTS);
 		const first = await interview(address, placement, names);
 		expect(first.length).toBeGreaterThan(1500);
@@ -64,7 +64,7 @@ describe("the judge's scripts", () => {
 			expect(first.find(({ line }) => line === "the MSI in RAM")?.answer).toBe("0x4321");
 			expect(first.filter(({ answer }) => answer.includes("IRQ raise 21")).length).toBeGreaterThan(0);
 		}
-	}, 20_000);
+	});
 });
 
 describe("compare()", () => {
@@ -95,13 +95,25 @@ describe("intended differences", () => {
 
 	it("are explained in differences.md, one by one", () => {
 		const text = readFileSync(new URL("../lab/judge/differences.md", import.meta.url), "utf8");
-		expect([...text.matchAll(/^## (.*)$/gm)].map(([, heading]) => heading)).toEqual(INTENDED.map((entry) => entry.name));
+		expect([...text.matchAll(/^## (.*)$/gm)].map(([, heading]) => heading)).toEqual(
+			INTENDED.map((entry) => entry.name),
+		);
 	});
 
 	it("cover what a hidden capability reads, and nothing beside it", () => {
 		expect(name("read 0xb0028000 0x1000", 0x144, "0x00000010", "0x00000000")).toBe(INTENDED[0]?.name);
 		expect(name("read 0xb0028000 0x1000", 0x144, "0x00000010", "0x00000020")).toBeUndefined();
 		expect(name("read 0xb0028000 0x1000", 0x180, "0x00000010", "0x00000000")).toBeUndefined();
+	});
+
+	it("cover narrow reads of the MSI-X table, and no others", () => {
+		config[0x34] = 0x40;
+		config[0x40] = 0x11;
+		const read = (line: string) => name(line, undefined, "OK 0x0000000000000000", "OK 0x000000000000ffff");
+		expect(read("readw 0xd0002002")).toBe(INTENDED[2]?.name);
+		expect(read("readl 0xd0002002")).toBe(INTENDED[2]?.name);
+		expect(read("readl 0xd0002004")).toBeUndefined();
+		expect(read("readq 0xd0002000")).toBeUndefined();
 	});
 
 	it("cover the address register only where its reserved bits differ", () => {

@@ -49,7 +49,7 @@ export const INTENDED: readonly Intended[] = [
 		applies: ({ script, line, qemu, ours }, { config }) =>
 			script === "msix" &&
 			capability(config, PCI_CAP_ID_MSIX) &&
-			/^read[bwl] /.test(line) &&
+			narrow(line) &&
 			/^OK 0x0+$/.test(qemu) &&
 			/^OK 0x0*f+$/.test(ours),
 	},
@@ -58,6 +58,12 @@ export const INTENDED: readonly Intended[] = [
 /** The entry that allows a difference, if one does. */
 export function intended(difference: Difference, circumstances: Circumstances): Intended | undefined {
 	return INTENDED.find(({ applies }) => applies(difference, circumstances));
+}
+
+/** Whether the line reads anything but an aligned dword or qword. */
+function narrow(line: string): boolean {
+	const [, width, address] = /^read([bwl]) (0x[0-9a-f]+)$/.exec(line) ?? [];
+	return width !== undefined && (width !== "l" || Number(address) % 4 !== 0);
 }
 
 function capability(config: Uint8Array, id: number): boolean {

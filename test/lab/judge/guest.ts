@@ -36,6 +36,8 @@ export interface SizedBar {
 /** A guest's operating system, as far as it looks at one device. Everything it says and hears is recorded. */
 export class Guest {
 	readonly exchanges: Exchange[] = [];
+	/** What was waited for and did not come: agreement on that would prove nothing. */
+	readonly missed: string[] = [];
 	readonly placement: Placement;
 	/** The name of the script that runs. */
 	script = "";
@@ -213,6 +215,7 @@ export class Guest {
 			if (found === value) break;
 			await delay(2);
 		} while (Date.now() < end);
+		if (found !== value) this.missed.push(what);
 		this.note(what, hex(found));
 	}
 
@@ -223,6 +226,7 @@ export class Guest {
 			await delay(2);
 			await this.whisper("endianness");
 		}
+		if (!this.interrupts.slice(from).includes(wanted)) this.missed.push(wanted);
 		this.note(`waits for ${wanted}`, this.interrupts.slice(from).join(", "));
 	}
 }

@@ -11,7 +11,7 @@ import { LinuxKernel } from "../../../kernel-linux/mod.ts";
 import { compareCalls } from "./calls.ts";
 import { compare, type Difference } from "./compare.ts";
 import { type Circumstances, intended } from "./differences.ts";
-import { type Exchange, Guest, type Placement } from "./guest.ts";
+import { Guest, type Placement } from "./guest.ts";
 import { type Machine, startOurs, startQemu } from "./machines.ts";
 import { SCRIPTS } from "./scripts.ts";
 
@@ -43,7 +43,7 @@ function restore(address: string, config: Uint8Array): void {
 }
 
 /** Everything a machine says to the scripts. */
-async function interview(machine: Machine, placement: Placement): Promise<Exchange[]> {
+async function interview(machine: Machine, placement: Placement): Promise<Guest> {
 	const guest = new Guest(machine.client, placement);
 	try {
 		await guest.prepare();
@@ -56,7 +56,7 @@ async function interview(machine: Machine, placement: Placement): Promise<Exchan
 	} finally {
 		await machine.stop();
 	}
-	return guest.exchanges;
+	return guest;
 }
 
 /** The same difference, seen often: one line. */
@@ -94,22 +94,23 @@ try {
 			const machine = await startOurs(kernel, address, placement);
 			const ours = await interview(machine, placement);
 			restore(address, config);
-			const all = compare(qemu, ours);
+			const all = compare(qemu.exchanges, ours.exchanges);
 			const wrong = all.filter((difference) => !intended(difference, circumstances));
 			const seconds = (from: number, to: number) => `${((to - from) / 1000).toFixed(1)} s`;
-			compared += qemu.length;
-			unexplained += wrong.length;
+			compared += qemu.exchanges.length;
+			unexplained += wrong.length + qemu.missed.length;
 			console.log(
-				`${wrong.length === 0 ? "ok  " : "FAIL"} ${address} ${placement}: ${qemu.length} answers, ${all.length - wrong.length} differ as they should, ${wrong.length} should not; QEMU ${seconds(started, between)}, ours ${seconds(between, Date.now())}`,
+				`${wrong.length + qemu.missed.length === 0 ? "ok  " : "FAIL"} ${address} ${placement}: ${qemu.exchanges.length} answers, ${all.length - wrong.length} differ as they should, ${wrong.length} should not; QEMU ${seconds(started, between)}, ours ${seconds(between, Date.now())}`,
 			);
 			for (const line of summary(wrong).slice(0, SHOWN)) console.log(`     ${line}`);
+			for (const what of qemu.missed) console.log(`     QEMU itself has not seen ${what}`);
 			const names: Record<string, number> = {};
 			for (const difference of all) {
 				const name = intended(difference, circumstances)?.name ?? "unexplained";
 				names[name] = (names[name] ?? 0) + 1;
 			}
 			results.push({
-				...{ address, placement, answers: qemu.length },
+				...{ address, placement, answers: qemu.exchanges.length },
 				...{ differences: names, unexplained: summary(wrong), reports: [...new Set(machine.reports)] },
 			});
 		}

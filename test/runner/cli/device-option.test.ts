@@ -17,6 +17,12 @@ describe("parseDeviceOption()", () => {
 		});
 	});
 
+	it("T-04 reads how the device is assigned, by QEMU's names", () => {
+		const { assign } = parseDeviceOption("vfio-pci,host=05:00.0,x-intx=off,x-msix-relocation=bar4");
+		expect(assign).toEqual({ intx: "off", msixRelocation: "bar4" });
+		expect(() => parseDeviceOption("vfio-pci,host=05:00.0,x-no-mmap=perhaps")).toThrow('"on" or "off"');
+	});
+
 	it.each([
 		["e1000e,mac=x", 'Cannot use device "e1000e"'],
 		["vfio-pci", "names no device"],

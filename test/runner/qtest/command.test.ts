@@ -1,6 +1,6 @@
 import { spawn } from "node:child_process";
 import { mkdtempSync, rmSync } from "node:fs";
-import { createServer, connect, type Socket } from "node:net";
+import { connect, createServer, type Socket } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
@@ -86,7 +86,7 @@ describe("vfio-ts qtest", () => {
 		[["--stdio", "-device", "pcie-root-port,addr=4", ...DEVICE], 2, "has no id"],
 		[["--stdio", "-device", "pcie-root-port,id=rp1,adr=4", ...DEVICE], 2, 'did you mean "addr"?'],
 		[["--stdio", "-device", "pcie-root-port,id=rp1,slot=many", ...DEVICE], 2, "takes a number from 0 to 255"],
-		[["--stdio", "-device", "vfio-pci,host=01:00.0,bus=rp9"], 1, 'there is no such bus'],
+		[["--stdio", "-device", "vfio-pci,host=01:00.0,bus=rp9"], 1, "there is no such bus"],
 		[["--stdio", "-device", "vfio-pci,host=01:00.0,addr=0"], 1, "memory-controller is there"],
 		[["--stdio", "more", ...DEVICE], 2, "takes no words"],
 	])("%j is refused", async (args, code, message) => {
