@@ -8,6 +8,7 @@ const coverage = process.env["COVERAGE"]
 		}
 	: {};
 
+// The sources keep no state between tests, so that files may share loaded modules: half the time of the whole suite.
 export default defineConfig({
-	test: { include: ["test/**/*.test.ts"], pool: "threads", testTimeout: 30_000, ...coverage },
+	test: { include: ["test/**/*.test.ts"], pool: "threads", isolate: false, testTimeout: 30_000, ...coverage },
 });

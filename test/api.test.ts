@@ -76,8 +76,9 @@ describe("the public API", () => {
 			           RootBusOptions RootBusUpstream RootPortIdentity RootPortOptions SlotAddress TopologyOptions
 			core/pci/
 			  class    AssignedFunction
-			  function mappableAreas needsSharedReset planFunction planMachineReset relocateMsix requestAction
-			           resetMachine resetSteps walkCapabilities walkExtendedCapabilities
+			  function assignOptions mappableAreas needsSharedReset planFunction planMachineReset relocateMsix
+			           requestAction resetMachine resetSteps walkCapabilities walkExtendedCapabilities
+			  const    ASSIGN_PROPERTIES
 			  type     AssignOptions AssignableDevice BarArea BarPlace BarPlan Capability CapabilityLists
 			           ExtendedCapability FunctionEvent FunctionPlan FunctionState HotResetMember IdentityOverrides
 			           InterruptMode MachineResetPlan MachineResetReport MachineResettable MappableInput MsixCapability

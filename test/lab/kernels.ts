@@ -1,6 +1,7 @@
 import { execFileSync } from "node:child_process";
 import { existsSync, readdirSync, renameSync } from "node:fs";
 import { join } from "node:path";
+import { ownKernel } from "./own-kernel.ts";
 import { LabError, unpacked } from "./packages.ts";
 import type { LabSystem } from "./system.ts";
 
@@ -33,11 +34,20 @@ const RECIPES: Readonly<Record<string, Recipe>> = {
 	},
 };
 
-/** What `--kernel` takes. */
-export const KERNELS: readonly string[] = Object.keys(RECIPES);
+/** The kernel that the lab builds itself. */
+const OWN = "own";
 
-/** Fetches a kernel, or finds it in the cache. @throws LabError */
+/** What `--kernel` takes. */
+export const KERNELS: readonly string[] = [...Object.keys(RECIPES), OWN];
+
+/** Fetches or builds a kernel, or finds it in the cache. @throws LabError */
 export function labKernel(name: string, system: LabSystem): LabKernel {
+	if (name === OWN) {
+		const folder = ownKernel(system);
+		const [release] = readdirSync(join(folder, "lib/modules"));
+		if (release === undefined) throw new LabError(`The lab's own kernel has no modules: delete ${folder}`);
+		return { image: join(folder, "vmlinuz"), modules: join(folder, "lib/modules", release), release };
+	}
 	const recipe = RECIPES[name];
 	if (!recipe) throw new LabError(`There is no kernel "${name}" in the lab: it has ${KERNELS.join(", ")}`);
 	const folder = unpacked(`linux-${recipe.release}`, recipe.packages, {

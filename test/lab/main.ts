@@ -18,6 +18,8 @@ ${Object.entries(JOBS)
 	.join("\n")}
 
 The first run fetches QEMU and a kernel from Debian's packages into a cache outside the tree.
+The kernel "own" has what Debian's lack: iommufd, character devices, no-IOMMU mode and sample mediated devices. It is
+built once from Debian's source, which takes about a quarter of an hour and needs a C compiler and make.
 VFIO_LAB_MIRROR names a Debian mirror where this machine's apt configuration has none.`;
 
 async function main(): Promise<number> {
