@@ -5,6 +5,7 @@ import { type BoundGroup, bindGroup } from "../core/host/bind.ts";
 import { groupOf } from "../core/host/groups.ts";
 import type { Kernel } from "../core/kernel.ts";
 import { AssignedFunction } from "../core/pci/assigned-function.ts";
+import { Releases } from "../core/release.ts";
 import { type TracedCall, TracingKernel } from "../core/tracing-kernel.ts";
 import type { DeviceOption } from "./cli/device-option.ts";
 import { GuestMachine, guestProgram } from "./machine/mod.ts";
@@ -60,7 +61,7 @@ export async function runMainJob(job: MainJob): Promise<RunReport> {
 		onCall: (call) => tell({ type: "call", call }),
 	});
 	const started = performance.now();
-	const stack: (() => void | Promise<void>)[] = [];
+	const releases = new Releases();
 	const report: Mutable<Pick<RunReport, "devices" | "mappings" | "console" | "results">> = {
 		devices: [],
 		mappings: [],
@@ -68,30 +69,34 @@ export async function runMainJob(job: MainJob): Promise<RunReport> {
 		results: {},
 	};
 	let outcome: RunReport["outcome"];
+	let machine: GuestMachine | undefined;
 	try {
-		bindGroups(kernel, job.devices, stack, tell);
-		const machine = await GuestMachine.create({
+		bindGroups(kernel, job.devices, releases, tell);
+		const guest = await GuestMachine.create({
 			kernel,
 			program: guestProgram(),
 			commandLine: job.commandLine,
 			timeLimit: job.timeLimit,
 		});
-		stack.push(() => machine[Symbol.asyncDispose]());
-		machine.onEvent((event) => {
+		machine = guest;
+		releases.defer(() => guest.close());
+		guest.onEvent((event) => {
 			if (event.type === "console") {
 				report.console.push(event.line);
 				tell({ type: "guest", line: event.line });
 			} else if (event.type === "result") report.results[event.name] = event.value;
 		});
-		assign(kernel, machine, job, stack, report, tell);
-		const abort = () => void machine.stop();
+		assign(kernel, guest, job, releases, report, tell);
+		const abort = () => void guest.stop();
 		job.interrupted?.addEventListener("abort", abort);
-		stack.push(() => job.interrupted?.removeEventListener("abort", abort));
-		if (job.interrupted?.aborted) await machine.stop();
-		const { kind, reason, duration } = await machine.run();
+		releases.defer(() => job.interrupted?.removeEventListener("abort", abort));
+		if (job.interrupted?.aborted) await guest.stop();
+		const { kind, reason, duration } = await guest.run();
 		outcome = { kind, reason, guestMilliseconds: duration };
 	} finally {
-		await unwind(stack);
+		// The processor stands still before anything is taken from it.
+		await machine?.stop();
+		releases[Symbol.dispose]();
 	}
 	return {
 		...report,
@@ -114,7 +119,7 @@ type Mutable<T> = {
 function bindGroups(
 	kernel: Kernel,
 	devices: readonly DeviceOption[],
-	stack: (() => void)[],
+	releases: Releases,
 	tell: (event: RunEvent) => void,
 ): void {
 	const bound = new Set<number>();
@@ -123,9 +128,7 @@ function bindGroups(
 		const number = groupOf(kernel, address);
 		if (bound.has(number)) continue;
 		bound.add(number);
-		const group = bindGroup(kernel, address);
-		stack.push(() => group[Symbol.dispose]());
-		tell({ type: "bound", group });
+		tell({ type: "bound", group: releases.use(bindGroup(kernel, address)) });
 	}
 }
 
@@ -133,7 +136,7 @@ function assign(
 	kernel: Kernel,
 	machine: GuestMachine,
 	job: MainJob,
-	stack: (() => void | Promise<void>)[],
+	releases: Releases,
 	report: Mutable<Pick<RunReport, "devices" | "mappings">>,
 	tell: (event: RunEvent) => void,
 ): void {
@@ -143,10 +146,8 @@ function assign(
 		onReport: ({ error }) => onReport(error.message),
 	});
 	for (const option of job.devices) {
-		const device = VfioDevice.open(kernel, formatPciAddress(option.host), { addressSpace, onReport });
-		stack.push(() => device[Symbol.dispose]());
-		const fn = AssignedFunction.attach(device, { ...option.assign, onReport });
-		stack.push(() => fn[Symbol.dispose]());
+		const device = releases.use(VfioDevice.open(kernel, formatPciAddress(option.host), { addressSpace, onReport }));
+		const fn = releases.use(AssignedFunction.attach(device, { ...option.assign, onReport }));
 		const vectors: number[] = [];
 		let mode = "none";
 		fn.onEvent((event) => {
@@ -161,7 +162,7 @@ function assign(
 			address: option.addr,
 			multifunction: option.multifunction,
 		});
-		stack.push(() => machine.topology.unplug(fn));
+		releases.defer(() => machine.topology.unplug(fn));
 		const assigned: DeviceReport = {
 			address: device.name,
 			id: option.id ?? device.name,
@@ -184,18 +185,4 @@ function assign(
 		report.mappings.push({ iova: start, size });
 		tell({ type: "mapped", iova: start, size });
 	}
-}
-
-/** Gives back what was acquired, last first, all of it. @throws the first error */
-async function unwind(stack: (() => void | Promise<void>)[]): Promise<void> {
-	const errors: unknown[] = [];
-	for (let release = stack.pop(); release; release = stack.pop()) {
-		try {
-			await release();
-		} catch (error) {
-			errors.push(error);
-		}
-	}
-	if (errors.length === 1) throw errors[0];
-	if (errors.length > 1) throw new AggregateError(errors, `Cannot give everything back: ${errors.length} errors`);
 }

@@ -14,25 +14,25 @@ options=trans=virtio,version=9p2000.L,msize=512000
 $bb mount -t 9p -o $options,ro,cache=loose root /ro || echo "lab: no root"
 $bb mount -t tmpfs tmpfs /rw
 $bb mkdir /rw/upper /rw/work
-$bb mount -t overlay -o lowerdir=/ro,upperdir=/rw/upper,workdir=/rw/work overlay /root || echo "lab: no overlay"
+$bb mount -t overlay -o lowerdir=/ro,upperdir=/rw/upper,workdir=/rw/work overlay /newroot || echo "lab: no overlay"
 for folder in proc sys dev; do
-	$bb mkdir -p /root/$folder
-	$bb mount --move /$folder /root/$folder
+	$bb mkdir -p /newroot/$folder
+	$bb mount --move /$folder /newroot/$folder
 done
-$bb mkdir -p /root/job /root/tmp /root/run /root/dev/shm /root/dev/pts /root/lib/modules
-$bb mount -t tmpfs tmpfs /root/tmp
-$bb mount -t tmpfs tmpfs /root/dev/shm
-$bb mount -t 9p -o $options,cache=none job /root/job || echo "lab: no job folder"
+$bb mkdir -p /newroot/job /newroot/tmp /newroot/run /newroot/dev/shm /newroot/dev/pts /newroot/lib/modules
+$bb mount -t tmpfs tmpfs /newroot/tmp
+$bb mount -t tmpfs tmpfs /newroot/dev/shm
+$bb mount -t 9p -o $options,cache=none job /newroot/job || echo "lab: no job folder"
 release=$($bb uname -r)
-$bb rm -rf "/root/lib/modules/$release"
-$bb mkdir -p "/root/lib/modules/$release"
-$bb mount -o bind "/root$modules" "/root/lib/modules/$release" || echo "lab: no modules"
-$bb cp $bb /root/run/busybox
-echo "lab: job starts after $($bb cut -d' ' -f1 /root/proc/uptime) s"
-$bb chroot /root /run/busybox sh /job/job.sh
+$bb rm -rf "/newroot/lib/modules/$release"
+$bb mkdir -p "/newroot/lib/modules/$release"
+$bb mount -o bind "/newroot$modules" "/newroot/lib/modules/$release" || echo "lab: no modules"
+$bb cp $bb /newroot/run/busybox
+echo "lab: job starts after $($bb cut -d' ' -f1 /newroot/proc/uptime) s"
+$bb chroot /newroot /run/busybox sh /job/job.sh
 code=$?
-echo $code >/root/job/exit-code
-echo "lab: job ended with $code after $($bb cut -d' ' -f1 /root/proc/uptime) s"
+echo $code >/newroot/job/exit-code
+echo "lab: job ended with $code after $($bb cut -d' ' -f1 /newroot/proc/uptime) s"
 $bb sync
-$bb umount /root/job
+$bb umount /newroot/job
 $bb poweroff -f

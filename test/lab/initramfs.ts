@@ -13,7 +13,7 @@ const ROOT_MODULES = ["virtio_pci", "9pnet_virtio", "9p", "overlay"];
  * @param busybox a statically linked one
  */
 export function writeInitramfs(file: string, kernel: LabKernel, busybox: string): void {
-	const entries: CpioEntry[] = ["bin", "proc", "sys", "dev", "ro", "rw", "root", "modules"].map(directory);
+	const entries: CpioEntry[] = ["bin", "proc", "sys", "dev", "ro", "rw", "newroot", "modules"].map(directory);
 	entries.push(
 		regular("bin/busybox", readFileSync(busybox)),
 		regular("init", readFileSync(new URL("./init.sh", import.meta.url))),

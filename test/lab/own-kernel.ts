@@ -25,7 +25,7 @@ const FRAGMENT = new URL("./own-kernel.config", import.meta.url);
 /** What must be installed: a compiler brings headers and libraries of this very machine along. */
 const NEEDED = ["gcc", "ld", "make", "tar", "xz", "gzip", "perl"];
 
-/** What is taken from Debian's packages where the machine has none, by its path in them; depmod is of the lab's system. */
+/** What is taken from Debian's packages where the machine has none, by its path in them. */
 const TOOLS: Readonly<Record<string, string>> = {
 	flex: "usr/bin/flex",
 	bison: "usr/bin/bison",
@@ -34,9 +34,13 @@ const TOOLS: Readonly<Record<string, string>> = {
 };
 
 /** The packages of those tools with their libraries, and libelf, which the kernel's objtool is linked to. */
-const TOOL_PACKAGES = ["flex", "bison", "m4", "libsigsegv2", "bc", "libreadline8", "libtinfo6"].concat(
+const TOOL_PACKAGES: readonly string[] = [
+	...["flex", "bison", "m4", "libsigsegv2"],
+	...["bc", "libreadline8", "libtinfo6"],
 	...["libelf-dev", "libelf1", "zlib1g"],
-);
+];
+
+const LIBRARIES = ["lib/x86_64-linux-gnu", "usr/lib/x86_64-linux-gnu"];
 
 /**
  * Builds the lab's own kernel, or finds it in the cache: Debian's source with `own-kernel.config`, since Debian's kernels
@@ -125,7 +129,7 @@ function option(line: string): { name: string; value: string } | undefined {
 
 /** Runs make on the kernel. What it prints goes to a file, whose end is the error's text. */
 function maker(source: string, objects: string, path: string, tools: string): (...args: string[]) => void {
-	const libraries = ["usr/lib/x86_64-linux-gnu", "lib/x86_64-linux-gnu"].map((part) => join(tools, part));
+	const libraries = LIBRARIES.map((part) => join(tools, part));
 	const fixed = [
 		...["-C", source, `O=${objects}`, `HOSTCFLAGS=-I${join(tools, "usr/include")}`],
 		`HOSTLDFLAGS=${libraries.flatMap((part) => [`-L${part}`, `-Wl,-rpath,${part}`]).join(" ")}`,
@@ -136,12 +140,7 @@ function maker(source: string, objects: string, path: string, tools: string): (.
 		try {
 			execFileSync("make", [...fixed, ...args], {
 				stdio: ["ignore", output, output],
-				env: {
-					...process.env,
-					PATH: path,
-					KBUILD_BUILD_USER: "lab",
-					KBUILD_BUILD_HOST: "vfio-ts",
-				},
+				env: { ...process.env, PATH: path, KBUILD_BUILD_USER: "lab", KBUILD_BUILD_HOST: "vfio-ts" },
 			});
 		} catch {
 			const end = readFileSync(log, "utf8").trimEnd().split("\n").slice(-30).join("\n");
@@ -152,30 +151,21 @@ function maker(source: string, objects: string, path: string, tools: string): (.
 	};
 }
 
-/** Scripts that run the fetched tools with the lab's own loader and libraries. @returns a PATH with them behind the machine's */
+/** Scripts that run the fetched tools with the lab's own loader. @returns a PATH with them behind the machine's own */
 function writeTools(folder: string, tools: string, system: LabSystem): string {
-	const libraries = ["lib/x86_64-linux-gnu", "usr/lib/x86_64-linux-gnu"].map((part) => join(tools, part));
+	const libraries = [tools, system.folder].flatMap((root) => LIBRARIES.map((part) => join(root, part)));
+	const loader = [join(system.folder, "lib64/ld-linux-x86-64.so.2"), "--library-path", libraries.join(":")];
 	for (const [name, program] of Object.entries(TOOLS)) {
-		const [file, args] = system.command(program, []);
-		// The program and the libraries that the lab's system lacks are in the other folder.
-		const own = args.map((arg) => (arg === join(system.folder, program) ? join(tools, program) : arg));
-		const at = own.indexOf("--library-path") + 1;
-		own[at] = [own[at], ...libraries].join(":");
 		// flex and bison know their helpers by the paths of an installed package.
-		writeScript(
-			join(folder, name),
-			`export BISON_PKGDATADIR=${quoted(join(tools, "usr/share/bison"))} M4="$(command -v m4)"`,
-			[file, ...own],
-		);
+		const environment = [`BISON_PKGDATADIR=${join(tools, "usr/share/bison")}`, `M4=${join(folder, "m4")}`];
+		writeScript(join(folder, name), ["env", ...environment, ...loader, join(tools, program)]);
 	}
-	const [file, args] = system.command("bin/kmod", []);
-	args[args.indexOf("--argv0") + 1] = "depmod";
-	writeScript(join(folder, "depmod"), "", [file, ...args]);
+	writeScript(join(folder, "depmod"), [...loader, "--argv0", "depmod", join(system.folder, "bin/kmod")]);
 	return `${process.env["PATH"] ?? "/usr/bin:/bin"}:${folder}`;
 }
 
-function writeScript(file: string, before: string, command: readonly string[]): void {
-	writeFileSync(file, `#!/bin/sh\n${before}\nexec ${command.map(quoted).join(" ")} "$@"\n`, { mode: 0o755 });
+function writeScript(file: string, command: readonly string[]): void {
+	writeFileSync(file, `#!/bin/sh\nexec ${command.map(quoted).join(" ")} "$@"\n`, { mode: 0o755 });
 }
 
 function quoted(word: string): string {
