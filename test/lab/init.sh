@@ -20,7 +20,6 @@ for folder in proc sys dev; do
 	$bb mount --move /$folder /newroot/$folder
 done
 $bb mkdir -p /newroot/job /newroot/tmp /newroot/run /newroot/dev/shm /newroot/dev/pts /newroot/lib/modules
-$bb mount -t tmpfs tmpfs /newroot/tmp
 $bb mount -t tmpfs tmpfs /newroot/dev/shm
 $bb mount -t 9p -o $options,cache=none job /newroot/job || echo "lab: no job folder"
 release=$($bb uname -r)
