@@ -5,6 +5,7 @@ import { delimiter, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
 import { describe, expect, it } from "vitest";
+import { TYPESCRIPT } from "../support/typescript.ts";
 
 const run = promisify(execFile);
 const root = fileURLToPath(new URL("../..", import.meta.url));
@@ -18,7 +19,7 @@ const SMOKE = [
 ].join("\n");
 
 async function node(program: string, ...flags: string[]): Promise<string> {
-	return (await run(process.execPath, [...flags, "--import", "tsx", `test/kernel-linux/${program}`], options)).stdout;
+	return (await run(process.execPath, [...flags, ...TYPESCRIPT, `test/kernel-linux/${program}`], options)).stdout;
 }
 
 /** Deno where $DENO, the path or the cache of .ci/run has it. */
@@ -62,7 +63,7 @@ describe("LinuxKernel in a process of its own", () => {
 	])("throws %s", async (message, preload) => {
 		const program = `import { LinuxKernel } from "./kernel-linux/mod.ts";
 			try { new LinuxKernel() } catch (error) { console.log(error.code, error.message, error.remedy.length > 0) }`;
-		const flags = ["--import", `data:text/javascript,${encodeURIComponent(preload)}`, "--import", "tsx"];
+		const flags = ["--import", `data:text/javascript,${encodeURIComponent(preload)}`, ...TYPESCRIPT];
 		const { stdout } = await run(process.execPath, [...flags, "--input-type=module", "--eval", program], options);
 		expect(stdout).toBe(`${message} true\n`);
 	});

@@ -4,6 +4,7 @@ import { connect, createServer, type Socket } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { TYPESCRIPT } from "../../support/typescript.ts";
 import { cli } from "../commands/cli.ts";
 
 const DEVICE = ["-device", "vfio-pci,host=01:00.0,addr=5"];
@@ -67,7 +68,7 @@ describe("vfio-ts qtest", () => {
 	});
 
 	it("speaks on standard input and output", async () => {
-		const child = spawn(process.execPath, ["--import", "tsx", "runner/main.ts", "qtest", "--stdio", ...DEVICE]);
+		const child = spawn(process.execPath, [...TYPESCRIPT, "runner/main.ts", "qtest", "--stdio", ...DEVICE]);
 		child.stdin.end(READ_ID);
 		let text = "";
 		child.stdout.on("data", (chunk) => {
