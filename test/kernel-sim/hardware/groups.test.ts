@@ -35,7 +35,7 @@ const grouped = (machine: Machine) =>
 
 describe("IOMMU groups", () => {
 	it("are those that Linux printed for the lab's machine", () => {
-		// /work/shared/devices/host-tree.txt, with the groups of host.txt.
+		// test/fixtures/lspci/host-tree.txt, with the groups of host.txt.
 		const functions: Record<string, FunctionDescription> = { "00:00.0": conventional() };
 		for (const slot of ["00:03.0", "00:04.0", "00:10.0", "00:11.0"]) functions[slot] = conventional();
 		for (let port = 0; port < 14; port++) {
