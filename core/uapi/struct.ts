@@ -99,6 +99,7 @@ class View {
 /**
  * Declares a structure by its fields in the header's order; offsets follow C's natural alignment.
  *
+ * @param whole sizeof, in bytes, where the header has more behind the last field, such as padding or a union
  * @example
  * ```ts
  * const vfio_group_status = struct({ argsz: "u32", flags: "u32" });
@@ -106,7 +107,7 @@ class View {
  * status.argsz = vfio_group_status.size; // 8
  * ```
  */
-export function struct<const F extends Fields>(fields: F): Struct<F> {
+export function struct<const F extends Fields>(fields: F, whole?: number): Struct<F> {
 	const offsets: Record<string, number> = {};
 	class Layout extends View {}
 	let end = 0;
@@ -120,7 +121,7 @@ export function struct<const F extends Fields>(fields: F): Struct<F> {
 		alignment = Math.max(alignment, size);
 		Object.defineProperty(Layout.prototype, name, accessor(type, at));
 	}
-	const size = Math.ceil(end / alignment) * alignment;
+	const size = whole ?? Math.ceil(end / alignment) * alignment;
 	return {
 		size,
 		offsets: offsets as { readonly [K in keyof F]: number },

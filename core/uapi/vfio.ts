@@ -49,6 +49,12 @@ export const VFIO_DEVICE_BIND_IOMMUFD = 0x3b76;
 export const VFIO_DEVICE_ATTACH_IOMMUFD_PT = 0x3b77;
 export const VFIO_DEVICE_DETACH_IOMMUFD_PT = 0x3b78;
 
+// vfio_pci_hot_reset_info.flags, vfio_device_bind_iommufd.flags and vfio_device_attach_iommufd_pt.flags
+export const VFIO_PCI_HOT_RESET_FLAG_DEV_ID = 1;
+export const VFIO_PCI_HOT_RESET_FLAG_DEV_ID_OWNED = 2;
+export const VFIO_DEVICE_BIND_FLAG_TOKEN = 1;
+export const VFIO_DEVICE_ATTACH_PASID = 1;
+
 // vfio_device_info.flags
 export const VFIO_DEVICE_FLAGS_RESET = 1;
 export const VFIO_DEVICE_FLAGS_PCI = 2;
@@ -186,6 +192,32 @@ export const vfio_device_ioeventfd = struct({
 	reserved: "u32",
 });
 export const vfio_device_feature = struct({ argsz: "u32", flags: "u32" });
+export const vfio_device_bind_iommufd = struct({
+	argsz: "u32",
+	flags: "u32",
+	iommufd: "s32",
+	out_devid: "u32",
+	token_uuid_ptr: "u64",
+});
+export const vfio_device_attach_iommufd_pt = struct({ argsz: "u32", flags: "u32", pt_id: "u32", pasid: "u32" });
+export const vfio_device_detach_iommufd_pt = struct({ argsz: "u32", flags: "u32", pasid: "u32" });
+export const vfio_device_feature_migration = struct({ flags: "u64" });
+export const vfio_device_feature_mig_state = struct({ device_state: "u32", data_fd: "s32" });
+export const vfio_device_feature_mig_data_size = struct({ stop_copy_length: "u64" });
+export const vfio_precopy_info = struct({ argsz: "u32", flags: "u32", initial_bytes: "u64", dirty_bytes: "u64" });
+export const vfio_device_feature_dma_logging_control = struct({
+	page_size: "u64",
+	num_ranges: "u32",
+	__reserved: "u32",
+	ranges: "u64",
+});
+export const vfio_device_feature_dma_logging_range = struct({ iova: "u64", length: "u64" });
+export const vfio_device_feature_dma_logging_report = struct({
+	iova: "u64",
+	length: "u64",
+	page_size: "u64",
+	bitmap: "u64",
+});
 export const vfio_device_low_power_entry_with_wakeup = struct({ wakeup_eventfd: "s32", reserved: "u32" });
 export const vfio_iommu_type1_info = struct({
 	argsz: "u32",

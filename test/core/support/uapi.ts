@@ -1,4 +1,6 @@
 // The structures and constants of Linux 7.2's headers, as a C compiler laid them out (test/fixtures/uapi.json).
+import * as iommufd from "../../../core/uapi/iommufd.ts";
+import * as kvm from "../../../core/uapi/kvm.ts";
 import type { Fields, Struct } from "../../../core/uapi/struct.ts";
 import * as vfio from "../../../core/uapi/vfio.ts";
 import uapi from "../../fixtures/uapi.json" with { type: "json" };
@@ -38,19 +40,33 @@ export function flatFields(name: string, prefix = "", base = 0): FlatField[] {
 	});
 }
 
-/** Every structure that core/uapi/vfio.ts declares, by name. */
-export const ourStructs: readonly (readonly [string, Struct<Fields>])[] = Object.entries(vfio).flatMap(
-	([name, value]) => (typeof value === "object" ? [[name, value as unknown as Struct<Fields>] as const] : []),
-);
+/** What core/uapi declares of a header: its structures and its numbers, by name. */
+export interface Declared {
+	/** As C includes it. */
+	readonly header: string;
+	readonly structs: readonly (readonly [string, Struct<Fields>])[];
+	readonly numbers: readonly (readonly [string, number])[];
+}
 
-/** Every number that core/uapi/vfio.ts declares, by name. */
-export const ourNumbers: readonly (readonly [string, number])[] = Object.entries(vfio).flatMap(([name, value]) =>
-	typeof value === "number" ? [[name, value] as const] : [],
-);
+function declared(header: string, module: object): Declared {
+	const entries = Object.entries(module);
+	return {
+		header,
+		structs: entries.flatMap(([name, value]) => (typeof value === "object" ? [[name, value] as const] : [])),
+		numbers: entries.flatMap(([name, value]) => (typeof value === "number" ? [[name, value] as const] : [])),
+	};
+}
+
+/** The headers that core/uapi has structures of. */
+export const HEADERS: readonly Declared[] = [
+	declared("linux/vfio.h", vfio),
+	declared("linux/iommufd.h", iommufd),
+	declared("linux/kvm.h", kvm),
+];
 
 /** Which field of the header one of ours is: a header's fields have no prefix here, those of a bitmap have. */
 export function headerField(struct: string, field: string): FlatField | undefined {
 	return flatFields(struct).find(({ path }) =>
-		[path, path.replace("header.", ""), path.replace(".", "_")].includes(field),
+		[path, path.replace("header.", ""), path.replaceAll(".", "_")].includes(field),
 	);
 }

@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
 import { vfio_irq_set } from "../../../core/uapi/vfio.ts";
-import { headerConstants, headerField, headerIoctls, ourNumbers, ourStructs } from "../support/uapi.ts";
+import { HEADERS, headerConstants, headerField, headerIoctls, headerStructs } from "../support/uapi.ts";
 
 /** What the header calls otherwise, and why the value is known all the same. */
 const NOT_IN_THE_HEADER: Readonly<Record<string, number>> = {
@@ -8,20 +8,21 @@ const NOT_IN_THE_HEADER: Readonly<Record<string, number>> = {
 	VFIO_TYPE1_NESTING_IOMMU: headerConstants["__VFIO_RESERVED_TYPE1_NESTING_IOMMU"] as number,
 };
 
-describe("the numbers of linux/vfio.h", () => {
-	it.each(ourNumbers)("%s is the header's", (name, value) => {
+describe.each(HEADERS)("the numbers of $header", ({ numbers }) => {
+	it.each(numbers)("%s is the header's", (name, value) => {
 		const expected = headerIoctls[name]?.ioctl ?? headerConstants[name] ?? NOT_IN_THE_HEADER[name];
 		expect([name, value]).toEqual([name, expected]);
 	});
 });
 
-describe("the structures of linux/vfio.h", () => {
-	it.each(ourStructs)("%s has the header's size, offsets and types", (name, struct) => {
+describe.each(HEADERS)("the structures of $header", ({ structs }) => {
+	it.each(structs)("%s has the header's size, offsets and types", (name, struct) => {
 		const fields = Object.entries(struct.offsets).map(([field, offset]) => {
 			const view = struct.create();
 			const before = typeof view[field] === "bigint";
 			return { field, offset, wide: before };
 		});
+		expect([name, struct.size]).toEqual([name, headerStructs[name]?.size]);
 		expect(fields).toEqual(
 			fields.map(({ field }) => {
 				const theirs = headerField(name, field);
@@ -30,7 +31,7 @@ describe("the structures of linux/vfio.h", () => {
 		);
 	});
 
-	it.each(ourStructs)("%s: each field is its own bytes, as wide as the header says", (name, struct) => {
+	it.each(structs)("%s: each field is its own bytes, as wide as the header says", (name, struct) => {
 		for (const field of Object.keys(struct.offsets)) {
 			const theirs = headerField(name, field);
 			const view = struct.create();
