@@ -3,7 +3,7 @@
  *
  * @module
  */
-import type { PciAddress } from "../../core/host/address.ts";
+import { formatPciAddress, type PciAddress } from "../../core/host/address.ts";
 import type { AccessWidth, Clock } from "../../core/kernel.ts";
 import {
 	PCI_BASE_ADDRESS_0,
@@ -337,6 +337,11 @@ export class PciFunction implements DevicePort {
 	get clock(): Clock {
 		if (!this.#bus) throw new Error("Cannot tell the time: the function is not plugged in");
 		return this.#bus.clock;
+	}
+
+	/** Such as `0000:05:00.0`. */
+	get name(): string {
+		return formatPciAddress(this.address);
 	}
 
 	dmaRead(address: bigint, into: Uint8Array): boolean {

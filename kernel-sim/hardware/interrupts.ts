@@ -3,8 +3,8 @@
  *
  * @module
  */
-import { formatPciAddress } from "../../core/host/address.ts";
 import type { PciFunction } from "./function.ts";
+import type { DmaSource } from "./iommu.ts";
 
 /** One or more consecutive messages that a function may send. */
 export interface AllocatedMessages {
@@ -96,10 +96,10 @@ export class InterruptController {
 	}
 
 	/** A message write of a function. */
-	deliver(fn: PciFunction, address: bigint, data: number): void {
+	deliver(source: DmaSource, address: bigint, data: number): void {
 		const entry = this.#entries[this.#slot(address, data)];
-		if (!entry) this.#drop(fn, address, data, "not-allocated");
-		else if (this.remapping && entry.fn !== fn) this.#drop(fn, address, data, "wrong-source");
+		if (!entry) this.#drop(source, address, data, "not-allocated");
+		else if (this.remapping && entry.fn !== source) this.#drop(source, address, data, "wrong-source");
 		else entry.handler(entry.index);
 	}
 
@@ -181,9 +181,8 @@ export class InterruptController {
 		return ((address >>> 12) & 0xff) * VECTORS_PER_CPU + vector - FIRST_VECTOR;
 	}
 
-	#drop(fn: PciFunction, address: bigint, data: number, reason: DroppedMessage["reason"]): void {
+	#drop(source: DmaSource, address: bigint, data: number, reason: DroppedMessage["reason"]): void {
 		this.droppedCount++;
-		if (this.#dropped.length < DROPPED_LIMIT)
-			this.#dropped.push({ device: formatPciAddress(fn.address), address, data, reason });
+		if (this.#dropped.length < DROPPED_LIMIT) this.#dropped.push({ device: source.name, address, data, reason });
 	}
 }

@@ -1,14 +1,18 @@
 /**
- * The IOMMU: every DMA of every function goes through here, and faults when it must.
+ * The IOMMU: every DMA of every device goes through here, and faults when it must.
  *
  * @module
  */
-import { formatPciAddress } from "../../core/host/address.ts";
-import type { PciFunction } from "./function.ts";
 import type { InterruptController } from "./interrupts.ts";
 import { DMA_READ, DMA_WRITE, type DmaMapping, type IommuDomain } from "./iommu-domain.ts";
 
 export { DMA_READ, DMA_WRITE, DmaMapping, type DmaTarget, IommuDomain } from "./iommu-domain.ts";
+
+/** Whoever does DMA that the IOMMU can tell from others': a PCI function, or a platform device. */
+export interface DmaSource {
+	/** As faults call it, such as `0000:05:00.0`. */
+	readonly name: string;
+}
 
 /** A DMA that did not go through. */
 export interface IommuFault {
@@ -17,7 +21,7 @@ export interface IommuFault {
 	/** Who tried, such as `0000:05:00.0`. */
 	readonly device: string;
 	readonly direction: "read" | "write";
-	/** `blocked`: the function has no domain, or the address takes only interrupt messages. */
+	/** `blocked`: the device has no domain, or the address takes only interrupt messages. */
 	readonly reason: "not-mapped" | "not-permitted" | "blocked";
 }
 
@@ -44,7 +48,7 @@ class Attachment {
 	bytesWritten = 0;
 }
 
-/** Translates and polices the DMA of a machine's functions. */
+/** Translates and polices the DMA of a machine's devices. */
 export class Iommu {
 	readonly pageSizes: bigint;
 	readonly addressWidth: number;
@@ -53,7 +57,7 @@ export class Iommu {
 	/** Called at each fault. */
 	onFault: ((fault: IommuFault) => void) | undefined;
 	readonly #interrupts: InterruptController;
-	readonly #attachments = new Map<PciFunction, Attachment>();
+	readonly #attachments = new Map<DmaSource, Attachment>();
 	readonly #faults: IommuFault[] = [];
 
 	constructor(interrupts: InterruptController, options: IommuOptions = {}) {
@@ -72,65 +76,66 @@ export class Iommu {
 		this.faultCount = 0;
 	}
 
-	/** @param domain what the function's DMA goes through; undefined blocks it, which is how a function starts */
-	attach(fn: PciFunction, domain: IommuDomain | undefined): void {
-		this.#attachment(fn).domain = domain;
+	/** @param domain what the source's DMA goes through; undefined blocks it, which is how one starts */
+	attach(source: DmaSource, domain: IommuDomain | undefined): void {
+		this.#attachment(source).domain = domain;
 	}
 
-	/** The domain a function is attached to. */
-	domainOf(fn: PciFunction): IommuDomain | undefined {
-		return this.#attachments.get(fn)?.domain;
+	/** The domain a source is attached to. */
+	domainOf(source: DmaSource): IommuDomain | undefined {
+		return this.#attachments.get(source)?.domain;
 	}
 
-	/** Forgets a function that was unplugged. */
-	detach(fn: PciFunction): void {
-		this.#attachments.delete(fn);
+	/** Forgets a source that is gone. */
+	detach(source: DmaSource): void {
+		this.#attachments.delete(source);
 	}
 
-	/** Bytes that a function has read from memory. */
-	bytesRead(fn: PciFunction): number {
-		return this.#attachments.get(fn)?.bytesRead ?? 0;
+	/** Bytes that a source has read from memory. */
+	bytesRead(source: DmaSource): number {
+		return this.#attachments.get(source)?.bytesRead ?? 0;
 	}
 
-	/** Bytes that a function has written to memory. */
-	bytesWritten(fn: PciFunction): number {
-		return this.#attachments.get(fn)?.bytesWritten ?? 0;
+	/** Bytes that a source has written to memory. */
+	bytesWritten(source: DmaSource): number {
+		return this.#attachments.get(source)?.bytesWritten ?? 0;
 	}
 
 	/**
-	 * A memory read by a function.
+	 * A memory read by a source.
 	 *
 	 * @returns false when it faulted; what lay before the fault has then been read
 	 */
-	read(fn: PciFunction, address: bigint, into: Uint8Array): boolean {
-		return this.#transfer(fn, address, into, DMA_READ);
+	read(source: DmaSource, address: bigint, into: Uint8Array): boolean {
+		return this.#transfer(source, address, into, DMA_READ);
 	}
 
 	/**
-	 * A memory write by a function. Four bytes to the message window are an interrupt.
+	 * A memory write by a source. Four bytes to the message window are an interrupt.
 	 *
 	 * @returns false when it faulted; what lay before the fault has then been written
 	 */
-	write(fn: PciFunction, address: bigint, from: Uint8Array): boolean {
-		return this.#transfer(fn, address, from, DMA_WRITE);
+	write(source: DmaSource, address: bigint, from: Uint8Array): boolean {
+		return this.#transfer(source, address, from, DMA_WRITE);
 	}
 
-	#transfer(fn: PciFunction, address: bigint, buffer: Uint8Array, access: number): boolean {
+	#transfer(source: DmaSource, address: bigint, buffer: Uint8Array, access: number): boolean {
 		const start = Number(address);
 		if (start < MESSAGE_WINDOW_END && start + buffer.length > MESSAGE_WINDOW_START)
-			return this.#messageWindow(fn, address, buffer, access);
-		const attachment = this.#attachment(fn);
+			return this.#messageWindow(source, address, buffer, access);
+		const attachment = this.#attachment(source);
 		const domain = attachment.domain;
-		if (!domain) return this.#fault(fn, address, access, "blocked");
+		if (!domain) return this.#fault(source, address, access, "blocked");
 		for (let done = 0; done < buffer.length; ) {
 			const at = done === 0 ? address : address + BigInt(done);
 			const mapping = domain.find(at);
-			if (!mapping) return this.#fault(fn, at, access, "not-mapped");
-			if ((mapping.access & access) === 0) return this.#fault(fn, at, access, "not-permitted");
+			if (!mapping) return this.#fault(source, at, access, "not-mapped");
+			if ((mapping.access & access) === 0) return this.#fault(source, at, access, "not-permitted");
 			const offset = mapping.offsetOf(at);
 			const length = Math.min(buffer.length - done, mapping.end - mapping.first - offset);
 			const part = length === buffer.length ? buffer : buffer.subarray(done, done + length);
-			if (!move(mapping, mapping.targetOffset + offset, part, access)) return this.#fault(fn, at, access, "not-mapped");
+			if (!move(mapping, mapping.targetOffset + offset, part, access))
+				return this.#fault(source, at, access, "not-mapped");
 			if (access === DMA_READ) attachment.bytesRead += length;
 			else attachment.bytesWritten += length;
 			done += length;
@@ -138,29 +143,29 @@ export class Iommu {
 		return true;
 	}
 
-	#messageWindow(fn: PciFunction, address: bigint, buffer: Uint8Array, access: number): boolean {
+	#messageWindow(source: DmaSource, address: bigint, buffer: Uint8Array, access: number): boolean {
 		const start = Number(address);
 		const whole = buffer.length === 4 && (start & 3) === 0 && start >= MESSAGE_WINDOW_START;
-		if (access === DMA_READ || !whole) return this.#fault(fn, address, access, "blocked");
+		if (access === DMA_READ || !whole) return this.#fault(source, address, access, "blocked");
 		const [b0 = 0, b1 = 0, b2 = 0, b3 = 0] = buffer;
-		this.#interrupts.deliver(fn, address, (b0 | (b1 << 8) | (b2 << 16) | (b3 << 24)) >>> 0);
+		this.#interrupts.deliver(source, address, (b0 | (b1 << 8) | (b2 << 16) | (b3 << 24)) >>> 0);
 		return true;
 	}
 
-	#fault(fn: PciFunction, address: bigint, access: number, reason: IommuFault["reason"]): false {
+	#fault(source: DmaSource, address: bigint, access: number, reason: IommuFault["reason"]): false {
 		const direction = access === DMA_READ ? "read" : "write";
-		const fault = { address, device: formatPciAddress(fn.address), direction, reason } as const;
+		const fault = { address, device: source.name, direction, reason } as const;
 		this.faultCount++;
 		if (this.#faults.length < FAULT_LIMIT) this.#faults.push(fault);
 		this.onFault?.(fault);
 		return false;
 	}
 
-	#attachment(fn: PciFunction): Attachment {
-		let attachment = this.#attachments.get(fn);
+	#attachment(source: DmaSource): Attachment {
+		let attachment = this.#attachments.get(source);
 		if (!attachment) {
 			attachment = new Attachment();
-			this.#attachments.set(fn, attachment);
+			this.#attachments.set(source, attachment);
 		}
 		return attachment;
 	}

@@ -5,6 +5,7 @@
  */
 import { formatPciAddress } from "../../core/host/address.ts";
 import type { PciFunction } from "../hardware/function.ts";
+import type { BusDevice } from "./device.ts";
 import type { IommuGroup } from "./iommu-group.ts";
 import type { PciResource } from "./pci-resources.ts";
 import type { Sleep } from "./sleep.ts";
@@ -45,7 +46,7 @@ export interface PciDriver {
 export type ResetMethod = "flr" | "af_flr" | "pm" | "bus";
 
 /** A PCI function under Linux. */
-export class PciDevice implements PciIdentity {
+export class PciDevice implements PciIdentity, BusDevice {
 	readonly fn: PciFunction;
 	/** Such as `0000:05:00.0`. */
 	readonly name: string;
@@ -78,6 +79,10 @@ export class PciDevice implements PciIdentity {
 		this.group = group;
 		this.syspath = syspath;
 		this.physical = physical;
+	}
+
+	get dma(): PciFunction {
+		return this.fn;
 	}
 
 	/** Those of a virtual function are not in its registers. */

@@ -1,11 +1,11 @@
 /**
- * IOMMU groups: the functions that cannot be told apart or kept apart, and who may direct their DMA.
+ * IOMMU groups: the devices that cannot be told apart or kept apart, and who may direct their DMA.
  *
  * @module
  */
 import { EBUSY, EPERM } from "../../core/uapi/errno.ts";
 import type { Iommu, IommuDomain } from "../hardware/iommu.ts";
-import type { PciDevice } from "./driver.ts";
+import type { BusDevice } from "./device.ts";
 
 /** Addresses of a group that are not free for mappings. */
 export interface ReservedRegion {
@@ -21,7 +21,7 @@ export interface ReservedRegion {
  */
 export class IommuGroup {
 	readonly id: number;
-	readonly #devices: PciDevice[] = [];
+	readonly #devices: BusDevice[] = [];
 	readonly reserved: readonly ReservedRegion[];
 	/** What sysfs shows while the kernel has the group. */
 	type = "DMA";
@@ -37,18 +37,18 @@ export class IommuGroup {
 		this.reserved = reserved;
 	}
 
-	get devices(): readonly PciDevice[] {
+	get devices(): readonly BusDevice[] {
 		return this.#devices;
 	}
 
 	/** A device is there: its DMA goes where that of the others goes. */
-	join(device: PciDevice): void {
+	join(device: BusDevice): void {
 		this.#devices.push(device);
-		if (this.#domain) this.#iommu.attach(device.fn, this.#domain);
+		if (this.#domain && device.dma) this.#iommu.attach(device.dma, this.#domain);
 	}
 
 	/** A device is gone. */
-	leave(device: PciDevice): void {
+	leave(device: BusDevice): void {
 		const at = this.#devices.indexOf(device);
 		if (at >= 0) this.#devices.splice(at, 1);
 	}
@@ -99,13 +99,17 @@ export class IommuGroup {
 	attach(domain: IommuDomain): number {
 		if (this.#domain !== undefined && this.#domain !== domain) return -EBUSY;
 		this.#domain = domain;
-		for (const device of this.#devices) this.#iommu.attach(device.fn, domain);
+		this.#attachAll(domain);
 		return 0;
 	}
 
 	/** DMA of all devices is blocked. */
 	detach(): void {
 		this.#domain = undefined;
-		for (const device of this.#devices) this.#iommu.attach(device.fn, undefined);
+		this.#attachAll(undefined);
+	}
+
+	#attachAll(domain: IommuDomain | undefined): void {
+		for (const { dma } of this.#devices) if (dma) this.#iommu.attach(dma, domain);
 	}
 }

@@ -4,7 +4,7 @@
  * @module
  */
 import { EACCES, EINVAL, EPERM } from "../../../core/uapi/errno.ts";
-import type { PciDevice } from "../driver.ts";
+import type { BusDevice } from "../device.ts";
 import { type FileSystem, relativeLink } from "../filesystem.ts";
 import type { IommuGroup } from "../iommu-group.ts";
 import type { SimProcess } from "../process.ts";
@@ -49,7 +49,7 @@ export function removeGroupDirectory(files: FileSystem, group: IommuGroup): void
 }
 
 /** A device joins its group. */
-export function addGroupMember(files: FileSystem, group: IommuGroup, device: PciDevice): void {
+export function addGroupMember(files: FileSystem, group: IommuGroup, device: BusDevice): void {
 	link(files, `${groupPath(group)}/devices/${device.name}`, device.syspath);
 	link(files, `${UNIT}/devices/${device.name}`, device.syspath);
 	link(files, `${device.syspath}/iommu`, UNIT);
@@ -57,7 +57,7 @@ export function addGroupMember(files: FileSystem, group: IommuGroup, device: Pci
 }
 
 /** A device leaves its group. */
-export function removeGroupMember(files: FileSystem, group: IommuGroup, device: PciDevice): void {
+export function removeGroupMember(files: FileSystem, group: IommuGroup, device: BusDevice): void {
 	files.remove(`${groupPath(group)}/devices/${device.name}`);
 	files.remove(`${UNIT}/devices/${device.name}`);
 }

@@ -4,7 +4,7 @@
  * @module
  */
 
-import type { PciDevice } from "../driver.ts";
+import type { BusDevice } from "../device.ts";
 import type { OpenFile } from "../file.ts";
 
 /** A device that a VFIO driver such as vfio-pci offers to its group. */
@@ -12,7 +12,7 @@ export interface VfioDeviceOps {
 	/** Such as `0000:05:00.0`. */
 	readonly name: string;
 	/** The bus device behind it. */
-	readonly device: PciDevice;
+	readonly device: BusDevice;
 	/** The first open. @returns 0, or -errno */
 	open(): number;
 	/** The last file is gone. */
