@@ -5,7 +5,7 @@ import { type Export, exportsOf } from "./exports.ts";
 
 const ENTRY_POINTS = ["core/mod.ts", "kernel-sim/mod.ts", "kernel-linux/mod.ts", "runner/mod.ts"];
 /** What Linux's headers define has its name from there, and is compared with them by the tests in test/uapi. */
-const OF_A_HEADER = /^(?:(?:VFIO|PCI|O|MAP|PROT)_\w+|E[A-Z0-9]+|vfio_\w+)$/;
+const OF_A_HEADER = /^(?:(?:VFIO|IOMMU|KVM|PCI|O|MAP|PROT)_\w+|E[A-Z0-9]+|(?:vfio|iommu|kvm)_\w+)$/;
 const WIDTH = 110;
 
 /** One paragraph for each folder, one line for each kind of export. */
@@ -53,13 +53,14 @@ describe("the public API", () => {
 			  class    Container Group IoAddressSpace VfioDevice
 			  function irqName regionName
 			  const    NO_EVENTFD
-			  type     GroupStatus HotResetDevice IoAddressSpaceOptions Irq OpenOptions Region RegionType SparseArea
+			  type     DeviceKind GroupStatus HotResetDevice IoAddressSpaceOptions Irq OpenOptions Region RegionType
+			           SparseArea
 			core/host/
 			  class    BoundGroup PciSysfs
-			  function bindGroup comparePciAddresses examineHost formatPciAddress groupMembers groupOf inTheWay
-			           parsePciAddress planBind planUnbind readText requireViable shellCommand unbindGroup
-			  type     BindPlan BindStep DeviceBinding DoctorOptions GroupMember PciAddress PciIds PciResource SysfsWrite
-			           UnbindOptions
+			  function bindGroup comparePciAddresses examineHost formatPciAddress groupAt groupMembers groupOf inTheWay
+			           locate parsePciAddress planBind planUnbind readText requireViable shellCommand unbindGroup
+			  type     BindPlan BindStep DeviceBinding DeviceLocation DeviceReference DoctorOptions GroupMember PciAddress
+			           PciIds PciResource SysfsWrite UnbindOptions
 			core/host/doctor/
 			  type     Finding FindingLevel
 			core/iommu/

@@ -4,13 +4,13 @@
  * @module
  */
 import { VfioError } from "../errors.ts";
-import { formatPciAddress, parsePciAddress } from "../host/address.ts";
-import { groupOf } from "../host/groups.ts";
+import { type DeviceReference, groupAt, locate } from "../host/location.ts";
 import type { AccessWidth, Kernel, Mapping } from "../kernel.ts";
 import { Releases } from "../release.ts";
 import { retry } from "../retry.ts";
 import {
 	VFIO_DEVICE_FLAGS_PCI,
+	VFIO_DEVICE_FLAGS_PLATFORM,
 	VFIO_DEVICE_FLAGS_RESET,
 	VFIO_DEVICE_GET_INFO,
 	VFIO_PCI_CONFIG_REGION_INDEX,
@@ -29,6 +29,9 @@ import { RegionAccess } from "./region-access.ts";
 import { RegionMappings } from "./region-mappings.ts";
 import { resetDevice } from "./reset.ts";
 
+/** Whose regions and interrupts a device has: those of a PCI function, or of a platform device. */
+export type DeviceKind = "pci" | "platform";
+
 /** How a device is opened. */
 export interface OpenOptions {
 	/** The container its group joins; a new one when left out. Not together with `addressSpace`. */
@@ -37,12 +40,14 @@ export interface OpenOptions {
 	readonly addressSpace?: IoAddressSpace;
 	/** The UUID that a virtual function's physical function was given, where that is assigned as well. */
 	readonly vfToken?: string;
+	/** What the device has to be; `pci` when left out. The kernel says which it is, not its path. */
+	readonly kind?: DeviceKind;
 	/** Learns of accesses that failed. */
 	readonly onReport?: (message: string) => void;
 }
 
 /**
- * A PCI function opened through VFIO: its regions, its interrupts, its resets.
+ * A device opened through VFIO: its regions, its interrupts, its resets.
  *
  * Everything it opened is given back by disposing it, in reverse order. Accesses to regions never throw, since a guest
  * makes them: one that fails reads all ones and is reported.
@@ -97,22 +102,29 @@ export class VfioDevice implements Disposable {
 	}
 
 	/**
-	 * Opens a PCI function: its group, a container, the function itself. What was opened is given back when a step fails.
+	 * Opens a device: its group, a container, the device itself. What was opened is given back when a step fails.
 	 *
-	 * @param address such as `0000:05:00.0` or `05:00.0`
-	 * @throws VfioError `malformed-address`, `no-such-device`, `no-iommu-group`, `no-vfio`, `not-bound`, `no-permission`,
+	 * @param reference such as `0000:05:00.0` or `{ sysfsdev: "/sys/bus/mdev/devices/<uuid>" }`
+	 * @throws VfioError `malformed-address`, `invalid-argument`, `no-such-device`, `no-iommu-group`, `no-vfio`, `not-bound`, `no-permission`,
 	 *   `group-not-viable`, `device-in-use`, `already-attached`, `unsupported-iommu`, `unassignable-device`, `kernel`
 	 */
-	static open(kernel: Kernel, address: string, options: OpenOptions = {}): VfioDevice {
-		const name = formatPciAddress(parsePciAddress(address));
+	static open(kernel: Kernel, reference: DeviceReference, options: OpenOptions = {}): VfioDevice {
+		const location = locate(reference);
+		const { name } = location;
 		const releases = new Releases();
 		try {
-			const group = Group.acquire(kernel, groupOf(kernel, name), name);
+			const group = Group.acquire(kernel, groupAt(kernel, location), name);
 			releases.defer(() => group.release());
 			const container = joinContainer(group, name, options);
 			const fd = group.openDevice(name, options.vfToken);
 			releases.defer(() => group.closeDevice(name, fd));
-			return new VfioDevice(group, container, name, { fd, ...deviceInfo(kernel, fd, name), releases }, options);
+			return new VfioDevice(
+				group,
+				container,
+				name,
+				{ fd, ...deviceInfo(kernel, fd, name, options.kind ?? "pci"), releases },
+				options,
+			);
 		} finally {
 			releases[Symbol.dispose]();
 		}
@@ -333,7 +345,7 @@ function joinContainer(group: Group, name: string, options: OpenOptions): Contai
 	}
 }
 
-function deviceInfo(kernel: Kernel, fd: number, name: string): DeviceInfo {
+function deviceInfo(kernel: Kernel, fd: number, name: string, kind: DeviceKind): DeviceInfo {
 	const info = vfio_device_info.create();
 	info.argsz = vfio_device_info.size;
 	try {
@@ -343,6 +355,11 @@ function deviceInfo(kernel: Kernel, fd: number, name: string): DeviceInfo {
 	}
 	const refuse = (reason: string) =>
 		new VfioError("unassignable-device", `Cannot use ${name}: ${reason}`, { device: name });
+	const counts = { flags: info.flags, regions: info.num_regions, irqs: info.num_irqs };
+	if (kind === "platform") {
+		if ((info.flags & VFIO_DEVICE_FLAGS_PLATFORM) !== 0) return counts;
+		throw refuse("the kernel says that it is not a platform device");
+	}
 	if ((info.flags & VFIO_DEVICE_FLAGS_PCI) === 0) throw refuse("the kernel says that it is not a PCI device");
 	// Newer kernels add regions and interrupts at the end, so more than these is fine.
 	const regions = VFIO_PCI_CONFIG_REGION_INDEX + 1;
@@ -350,5 +367,5 @@ function deviceInfo(kernel: Kernel, fd: number, name: string): DeviceInfo {
 	if (info.num_regions < regions)
 		throw refuse(`it has ${info.num_regions} regions, a PCI device has at least ${regions}`);
 	if (info.num_irqs < irqs) throw refuse(`it has ${info.num_irqs} interrupts, a PCI device has at least ${irqs}`);
-	return { flags: info.flags, regions: info.num_regions, irqs: info.num_irqs };
+	return counts;
 }

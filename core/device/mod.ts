@@ -5,7 +5,7 @@
  */
 
 export { Container } from "./container.ts";
-export { type OpenOptions, VfioDevice } from "./device.ts";
+export { type DeviceKind, type OpenOptions, VfioDevice } from "./device.ts";
 export { Group, type GroupStatus } from "./group.ts";
 export type { HotResetDevice } from "./hot-reset.ts";
 export { IoAddressSpace, type IoAddressSpaceOptions } from "./io-address-space.ts";

@@ -14,6 +14,7 @@ export {
 } from "./bind-plan.ts";
 export { type DoctorOptions, examineHost, type Finding, type FindingLevel } from "./doctor.ts";
 export { type GroupMember, groupMembers, groupOf } from "./groups.ts";
+export { type DeviceLocation, type DeviceReference, groupAt, locate } from "./location.ts";
 export { type PciIds, type PciResource, PciSysfs, readText } from "./sysfs.ts";
 export { planUnbind, type UnbindOptions, unbindGroup } from "./unbind.ts";
 export { inTheWay, requireViable } from "./viability.ts";
