@@ -3,8 +3,9 @@
  *
  * @module
  */
+
+import type { DmaSource } from "./dma-source.ts";
 import type { PciFunction } from "./function.ts";
-import type { DmaSource } from "./iommu.ts";
 
 /** One or more consecutive messages that a function may send. */
 export interface AllocatedMessages {

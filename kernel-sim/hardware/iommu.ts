@@ -3,16 +3,11 @@
  *
  * @module
  */
+import type { DmaSource } from "./dma-source.ts";
 import type { InterruptController } from "./interrupts.ts";
 import { DMA_READ, DMA_WRITE, type DmaMapping, type IommuDomain } from "./iommu-domain.ts";
 
 export { DMA_READ, DMA_WRITE, DmaMapping, type DmaTarget, IommuDomain } from "./iommu-domain.ts";
-
-/** Whoever does DMA that the IOMMU can tell from others': a PCI function, or a platform device. */
-export interface DmaSource {
-	/** As faults call it, such as `0000:05:00.0`. */
-	readonly name: string;
-}
 
 /** A DMA that did not go through. */
 export interface IommuFault {

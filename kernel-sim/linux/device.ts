@@ -3,7 +3,7 @@
  *
  * @module
  */
-import type { DmaSource } from "../hardware/iommu.ts";
+import type { DmaSource } from "../hardware/dma-source.ts";
 import type { IommuGroup } from "./iommu-group.ts";
 
 /** A device as Linux's driver core has it, on the PCI bus or on another. */
