@@ -5,7 +5,7 @@
  */
 import { formatPciAddress } from "../../core/host/address.ts";
 import type { PciFunction } from "../hardware/function.ts";
-import type { BusDevice } from "./device.ts";
+import type { BusDriver, DrivenDevice } from "./driver-bus.ts";
 import type { IommuGroup } from "./iommu-group.ts";
 import type { PciResource } from "./pci-resources.ts";
 import type { Sleep } from "./sleep.ts";
@@ -22,17 +22,9 @@ export interface PciIdentity {
 }
 
 /** A driver of PCI devices. */
-export interface PciDriver {
-	/** As in /sys/bus/pci/drivers. */
-	readonly name: string;
-	/** Linux's driver_managed_dma: binding does not make the kernel the owner of the group's DMA. */
-	readonly managesDma: boolean;
+export interface PciDriver extends BusDriver<PciDevice> {
 	/** Whether the driver's own table has the device. Overrides and ids added through sysfs are the driver core's matter. */
 	matches(device: PciIdentity): boolean;
-	/** @returns 0, or -errno */
-	probe(device: PciDevice): number;
-	/** The device is taken away. @returns 0, or a sleep while it is in use */
-	remove(device: PciDevice): number | Sleep;
 	/**
 	 * Somebody wants this many virtual functions of a physical one, none of which are there, or none of those that are there.
 	 * A driver without this makes none.
@@ -46,7 +38,7 @@ export interface PciDriver {
 export type ResetMethod = "flr" | "af_flr" | "pm" | "bus";
 
 /** A PCI function under Linux. */
-export class PciDevice implements PciIdentity, BusDevice {
+export class PciDevice implements PciIdentity, DrivenDevice<PciDriver> {
 	readonly fn: PciFunction;
 	/** Such as `0000:05:00.0`. */
 	readonly name: string;
@@ -56,9 +48,7 @@ export class PciDevice implements PciIdentity, BusDevice {
 	readonly physical: PciDevice | undefined;
 	/** Of a physical function: those that it can have. */
 	virtualFunctions: VirtualFunctions | undefined;
-	/** The driver that has it. */
 	driver: PciDriver | undefined;
-	/** Only the driver of this name may match. */
 	driverOverride: string | undefined;
 	/** Whoever has locked the device waits: a driver that leaves for its last user, or virtual functions that go for theirs. */
 	leaving: Sleep | undefined;
@@ -70,7 +60,6 @@ export class PciDevice implements PciIdentity, BusDevice {
 	readonly syspath: string;
 	/** How often it was enabled: what sysfs shows as `enable`. */
 	enableCount = 0;
-	/** The driver's own data. */
 	driverData: unknown;
 
 	constructor(fn: PciFunction, group: IommuGroup | undefined, syspath: string, physical?: PciDevice) {

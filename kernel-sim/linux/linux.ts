@@ -25,6 +25,7 @@ import { PciBus, type PciBusListener } from "./pci-bus.ts";
 import { readResources } from "./pci-resources.ts";
 import { type ProcessOptions, SimProcess } from "./process.ts";
 import { Sleep } from "./sleep.ts";
+import { addDriverLinks, removeDriverLinks } from "./sysfs/bus.ts";
 import {
 	addGroupDirectory,
 	addGroupMember,
@@ -32,7 +33,7 @@ import {
 	removeGroupDirectory,
 	removeGroupMember,
 } from "./sysfs/iommu.ts";
-import { addBusDirectory, addDriverDirectory, addDriverLinks, removeDriverLinks } from "./sysfs/pci-bus.ts";
+import { addPciBusDirectory, addPciDriverDirectory } from "./sysfs/pci-bus.ts";
 import { addDeviceDirectory, removeDeviceDirectory } from "./sysfs/pci-device.ts";
 import { addVirtualFunctionLinks, removeVirtualFunctionLinks } from "./sysfs/sriov.ts";
 import { addModuleFiles, addSystemFiles } from "./sysfs/system.ts";
@@ -137,7 +138,7 @@ export class SimulatedLinux {
 		this.vfio = new Vfio(platform, this.files, this.clock);
 		if (loaded) this.vfio.load();
 		this.pci = new PciBus(this.#sysfs());
-		addBusDirectory(this.files, this.pci, () => this.#rescan());
+		addPciBusDirectory(this.files, this.pci, () => this.#rescan());
 		this.#boot(host, loaded);
 		machine.listen({ plugged: (fn) => this.#plugged(fn), unplugged: (fn) => this.#unplugged(fn) });
 	}
@@ -296,9 +297,9 @@ export class SimulatedLinux {
 				removeGroupDirectory(files, group);
 			},
 			virtualFunctionLeaving: (device) => removeVirtualFunctionLinks(files, device),
-			driverAdded: (driver) => addDriverDirectory(files, this.pci, driver),
-			bound: (device, driver) => addDriverLinks(files, device, driver),
-			unbinding: (device, driver) => removeDriverLinks(files, device, driver),
+			driverAdded: (driver) => addPciDriverDirectory(files, this.pci, driver),
+			bound: (device, driver) => addDriverLinks(files, "pci", device, driver),
+			unbinding: (device, driver) => removeDriverLinks(files, "pci", device, driver),
 		};
 	}
 

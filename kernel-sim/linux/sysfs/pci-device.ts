@@ -17,16 +17,16 @@ import { findCapability, findExtendedCapability } from "../../hardware/config-wa
 import type { PciFunction } from "../../hardware/function.ts";
 import { load } from "../../hardware/little-endian.ts";
 import type { Machine } from "../../hardware/topology.ts";
-import { PAGE_SIZE } from "../address-space.ts";
 import type { PciDevice, ResetMethod } from "../driver.ts";
 import type { AttributeOptions } from "../file-content.ts";
-import { type FileSystem, relativeLink } from "../filesystem.ts";
+import type { FileSystem } from "../filesystem.ts";
 import type { InterruptLines } from "../interrupt-lines.ts";
 import type { PciBus } from "../pci-bus.ts";
 import { formatResources } from "../pci-resources.ts";
 import type { SimProcess } from "../process.ts";
 import { hex, parseNumber } from "../text.ts";
 import { probeResetMethods, resetFunction } from "../vfio-pci/reset.ts";
+import { addDeviceLinks, driverOverride } from "./bus.ts";
 import { ConfigFile } from "./config-file.ts";
 import { sriovAttributes } from "./sriov.ts";
 
@@ -48,9 +48,7 @@ export function addDeviceDirectory(context: PciSysfsContext, device: PciDevice):
 	const { files, machine } = context;
 	const path = device.syspath;
 	files.directory(path);
-	const bus = `/sys/bus/pci/devices/${device.name}`;
-	files.link(bus, relativeLink(bus, path));
-	files.link(`${path}/subsystem`, relativeLink(`${path}/subsystem`, "/sys/bus/pci"));
+	addDeviceLinks(files, "pci", device);
 	files.file(`${path}/config`, new ConfigFile(device), 0o644);
 	for (const [name, options] of Object.entries(identity(device))) files.attribute(`${path}/${name}`, options);
 	for (const [name, options] of Object.entries(state(context, device))) files.attribute(`${path}/${name}`, options);
@@ -104,10 +102,7 @@ function state({ bus, machine, interrupts }: PciSysfsContext, device: PciDevice)
 		irq: { show: () => `${interrupts.numberOf(device)}\n` },
 		power_state: { show: () => `${POWER_STATES[device.fn.powerState]}\n` },
 		enable: { show: () => `${device.enableCount}\n`, store: (text, process) => enable(device, text, process) },
-		driver_override: {
-			show: () => `${device.driverOverride ?? "(null)"}\n`,
-			store: (text) => setDriverOverride(device, text),
-		},
+		driver_override: driverOverride(device),
 		d3cold_allowed: {
 			show: () => `${d3cold}\n`,
 			store: (text) => {
@@ -153,13 +148,6 @@ function enable(device: PciDevice, text: string, process: SimProcess): number {
 		const command = device.fn.configRead(PCI_COMMAND, 2);
 		device.fn.configWrite(PCI_COMMAND, 2, command | PCI_COMMAND_IO | PCI_COMMAND_MEMORY);
 	}
-	return 0;
-}
-
-function setDriverOverride(device: PciDevice, text: string): number {
-	if (text.length >= PAGE_SIZE - 1) return -EINVAL;
-	const name = text.split("\n")[0] ?? "";
-	device.driverOverride = name === "" ? undefined : name;
 	return 0;
 }
 
