@@ -16,23 +16,41 @@ export interface ReservedRegion {
 	readonly kind: "direct" | "direct-relaxable" | "reserved" | "msi";
 }
 
+/** Options of {@link IommuGroup}. */
+export interface IommuGroupOptions {
+	/** What sysfs shows as its name. */
+	readonly name?: string;
+	/** VFIO made it for a device that no IOMMU stands before: a driver reaches memory in the device's place. */
+	readonly emulated?: boolean;
+}
+
 /**
  * An IOMMU group. Its DMA has one owner at a time: the kernel's drivers together, or one user of VFIO.
  */
 export class IommuGroup {
 	readonly id: number;
+	readonly name: string | undefined;
+	readonly emulated: boolean;
 	readonly #devices: BusDevice[] = [];
 	readonly reserved: readonly ReservedRegion[];
 	/** What sysfs shows while the kernel has the group. */
-	type = "DMA";
+	type: string;
 	readonly #iommu: Iommu;
 	#kernelDrivers = 0;
 	#owner: object | undefined;
 	#claims = 0;
 	#domain: IommuDomain | undefined;
 
-	constructor(id: number, iommu: Iommu, reserved: readonly ReservedRegion[] = []) {
+	constructor(
+		id: number,
+		iommu: Iommu,
+		reserved: readonly ReservedRegion[] = [],
+		{ name, emulated = false }: IommuGroupOptions = {},
+	) {
 		this.id = id;
+		this.name = name;
+		this.emulated = emulated;
+		this.type = emulated ? "unknown" : "DMA";
 		this.#iommu = iommu;
 		this.reserved = reserved;
 	}

@@ -36,6 +36,7 @@ export function addIommuDirectories(files: FileSystem, unit: IommuUnitState | un
 export function addGroupDirectory(files: FileSystem, group: IommuGroup): void {
 	const path = groupPath(group);
 	files.directory(`${path}/devices`);
+	if (group.name !== undefined) files.text(`${path}/name`, group.name);
 	files.attribute(`${path}/type`, {
 		show: () => `${group.type}\n`,
 		store: (text, process) => setType(group, text, process),
@@ -51,15 +52,17 @@ export function removeGroupDirectory(files: FileSystem, group: IommuGroup): void
 /** A device joins its group. */
 export function addGroupMember(files: FileSystem, group: IommuGroup, device: BusDevice): void {
 	link(files, `${groupPath(group)}/devices/${device.name}`, device.syspath);
+	link(files, `${device.syspath}/iommu_group`, groupPath(group));
+	if (group.emulated) return;
 	link(files, `${UNIT}/devices/${device.name}`, device.syspath);
 	link(files, `${device.syspath}/iommu`, UNIT);
-	link(files, `${device.syspath}/iommu_group`, groupPath(group));
 }
 
 /** A device leaves its group. */
 export function removeGroupMember(files: FileSystem, group: IommuGroup, device: BusDevice): void {
 	files.remove(`${groupPath(group)}/devices/${device.name}`);
-	files.remove(`${UNIT}/devices/${device.name}`);
+	files.remove(`${device.syspath}/iommu_group`);
+	if (!group.emulated) files.remove(`${UNIT}/devices/${device.name}`);
 }
 
 function link(files: FileSystem, from: string, to: string): void {

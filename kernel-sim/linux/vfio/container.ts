@@ -98,7 +98,7 @@ export class Container {
 			case VFIO_UNMAP_ALL:
 				return 1;
 			case VFIO_UPDATE_VADDR:
-				return this.#iommu ? 1 : 0;
+				return this.#iommu?.updatesAddresses ? 1 : 0;
 			default:
 				return this.#accepts(extension) ? 1 : 0;
 		}

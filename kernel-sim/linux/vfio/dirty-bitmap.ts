@@ -51,17 +51,21 @@ export class DirtyBitmap {
 		this.#words = new BigUint64Array(Math.ceil(pages / 64) + 1);
 	}
 
+	/** A page was written, or a driver may write it at any time. @param page counted from the record's first */
+	mark(page: number): void {
+		this.#words[page >> 6] = (this.#words[page >> 6] ?? 0n) | (1n << BigInt(page & 63));
+	}
+
 	/**
-	 * Writes the words that hold the record's pages into the user's bitmap: all of them dirty, for nothing tells which
-	 * pages a device has written.
+	 * Writes the words that hold the record's pages into the user's bitmap, and begins anew.
 	 *
 	 * @param first the bit of the user's bitmap for the first page
+	 * @param all every page counts as dirty: nothing tells which pages a device behind an IOMMU has written
 	 * @returns 0 or -EFAULT
 	 */
-	report(memory: AddressSpace, data: bigint, first: number): number {
+	report(memory: AddressSpace, data: bigint, first: number, all: boolean): number {
 		const words = this.#words;
-		for (let page = 0; page < this.#pages; page++)
-			words[page >> 6] = (words[page >> 6] ?? 0n) | (1n << BigInt(page & 63));
+		if (all) for (let page = 0; page < this.#pages; page++) this.mark(page);
 		const address = data + BigInt(Math.floor(first / 64) * 8);
 		const shift = first % 64;
 		const count = Math.ceil((this.#pages + shift) / 64);

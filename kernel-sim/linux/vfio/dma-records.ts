@@ -6,6 +6,22 @@
 import type { AddressSpace, PinnedMemory } from "../address-space.ts";
 import type { DirtyBitmap } from "./dirty-bitmap.ts";
 
+/** A page that a driver has pinned for a device without an IOMMU. */
+export interface DriverPin {
+	readonly memory: PinnedMemory;
+	/** How often it is pinned. */
+	count: number;
+}
+
+/** Who has mapped something, as far as a record needs to know him. */
+export interface RecordOwner {
+	readonly memory: AddressSpace;
+	/** RLIMIT_MEMLOCK, bytes. */
+	readonly memlock: number;
+	readonly lockedPages: number;
+	capable(capability: "CAP_IPC_LOCK"): boolean;
+}
+
 /** One mapping of a container. */
 export class DmaRecord {
 	readonly iova: bigint;
@@ -13,23 +29,47 @@ export class DmaRecord {
 	readonly size: bigint;
 	/** The last address. */
 	readonly last: bigint;
-	readonly pinned: PinnedMemory;
+	/** The user's address of it. */
+	vaddr: bigint;
+	/** Bits `VFIO_DMA_MAP_FLAG_READ` and `VFIO_DMA_MAP_FLAG_WRITE`. */
+	readonly access: number;
+	/** All of it, while a group in the container has an IOMMU. */
+	pinned: PinnedMemory | undefined;
+	/** What drivers have pinned, by page from the record's start. */
+	readonly driverPins = new Map<number, DriverPin>();
 	/** Pages charged against the memory lock limit. */
-	readonly lockedPages: number;
-	/** Whose limit they are charged against. */
-	owner: AddressSpace;
+	lockedPages = 0;
+	/** Whose limit they are charged against, and whose memory it is. */
+	process: RecordOwner;
 	/** Cleared by VFIO_DMA_UNMAP_FLAG_VADDR: the user's address is about to change. */
 	addressValid = true;
 	/** While dirty pages are tracked. */
 	dirty: DirtyBitmap | undefined;
 
-	constructor(iova: bigint, size: bigint, pinned: PinnedMemory, lockedPages: number, owner: AddressSpace) {
+	constructor(iova: bigint, size: bigint, vaddr: bigint, access: number, process: RecordOwner) {
 		this.iova = iova;
 		this.size = size;
 		this.last = iova + size - 1n;
-		this.pinned = pinned;
-		this.lockedPages = lockedPages;
-		this.owner = owner;
+		this.vaddr = vaddr;
+		this.access = access;
+		this.process = process;
+	}
+
+	get owner(): AddressSpace {
+		return this.process.memory;
+	}
+
+	/** How many pages are charged because drivers have pinned them. */
+	get driverPages(): number {
+		let pages = 0;
+		for (const { memory } of this.driverPins.values()) if (memory.accounted) pages++;
+		return pages;
+	}
+
+	/** Charges more or fewer pages. */
+	charge(pages: number): void {
+		this.lockedPages += pages;
+		this.owner.lockedPages += pages;
 	}
 }
 

@@ -66,7 +66,8 @@ function capabilities(facts: Type1Facts): Uint8Array[] {
 	Object.assign(ranges, { id: VFIO_IOMMU_TYPE1_INFO_CAP_IOVA_RANGE, version: 1, nr_iovas: facts.ranges.length });
 	for (const [index, range] of facts.ranges.entries())
 		Object.assign(vfio_iova_range.view(ranges.bytes, size + index * vfio_iova_range.size), range);
-	return [migration.bytes, available.bytes, ranges.bytes];
+	// Without an IOMMU there is nothing that any address would be too much for.
+	return [migration.bytes, available.bytes, ...(facts.ranges.length > 0 ? [ranges.bytes] : [])];
 }
 
 function writeChain(argument: IoctlArgument, chain: readonly Uint8Array[]): boolean {

@@ -43,7 +43,8 @@ import type { IommuGroup, ReservedRegion } from "../iommu-group.ts";
 import type { ModuleParameters } from "../parameters.ts";
 import type { SimProcess } from "../process.ts";
 import { checkBitmap, DirtyBitmap, type UserBitmap } from "./dirty-bitmap.ts";
-import { DmaRecord, DmaRecords } from "./dma-records.ts";
+import { DmaRecord, DmaRecords, type RecordOwner } from "./dma-records.ts";
+import { ContainerDma } from "./emulated-dma.ts";
 import { type IovaRange, insideOneRange, usableRanges } from "./iova-ranges.ts";
 import { answerInfo } from "./type1-info.ts";
 
@@ -68,14 +69,20 @@ const DIRTY_FLAGS =
 	VFIO_IOMMU_DIRTY_PAGES_FLAG_START | VFIO_IOMMU_DIRTY_PAGES_FLAG_STOP | VFIO_IOMMU_DIRTY_PAGES_FLAG_GET_BITMAP;
 const LAST_ADDRESS = (1n << 64n) - 1n;
 const PAGE_MASK = BigInt(PAGE_SIZE) - 1n;
+/** Where no IOMMU restricts it: everything that is a whole number of pages. */
+const ANY_PAGE_SIZE = LAST_ADDRESS & ~PAGE_MASK;
 
-/** A container's IOMMU. All its groups share one page table. */
+/** A container's IOMMU. All its groups share one page table, those that have an IOMMU. */
 export class Type1 {
 	readonly #platform: Type1Platform;
 	readonly #version2: boolean;
 	readonly #domain = new IommuDomain();
+	/** Those that have an IOMMU, and those of devices whose drivers pin what they need. */
 	readonly #groups: IommuGroup[] = [];
+	readonly #emulated: IommuGroup[] = [];
 	readonly #records = new DmaRecords();
+	/** For the drivers of devices without an IOMMU. */
+	readonly dma = new ContainerDma(this.#records, (record) => mayLock(record.process, 1));
 	/** dma_entry_limit as it was when the IOMMU was set. */
 	readonly #limit: number;
 	/** Page sizes as users see them, and the smallest one. Sub-pages are hidden. */
@@ -98,7 +105,12 @@ export class Type1 {
 	}
 
 	get enforcesCoherency(): boolean {
-		return this.#platform.enforcesCoherency;
+		return this.#groups.length === 0 || this.#platform.enforcesCoherency;
+	}
+
+	/** A user may move his memory while it is mapped: not while drivers pin it by his addresses. */
+	get updatesAddresses(): boolean {
+		return this.#emulated.length === 0;
 	}
 
 	/** What is mapped, in address order. */
@@ -109,12 +121,21 @@ export class Type1 {
 	/** A group's DMA goes through this page table. @returns 0, or -errno */
 	attach(group: IommuGroup): number {
 		if (this.#invalidAddresses > 0) return -EBUSY;
+		if (group.emulated) {
+			this.#emulated.push(group);
+			return 0;
+		}
 		const ranges = this.#usableRanges([...this.#groups, group]);
 		for (const record of this.#records.all) if (!insideOneRange(ranges, record.iova, record.last)) return -EINVAL;
 		const unsafe = this.#platform.parameters.flag("vfio_iommu_type1", "allow_unsafe_interrupts");
 		if (!this.#platform.isolatedMsi && !unsafe) return -EPERM;
+		const pinned = this.#groups.length === 0 ? this.#pinAll() : 0;
+		if (pinned < 0) return pinned;
 		const attached = group.attach(this.#domain);
-		if (attached < 0) return attached;
+		if (attached < 0) {
+			if (this.#groups.length === 0) this.#unpinAll();
+			return attached;
+		}
 		this.#groups.push(group);
 		this.#ranges = ranges;
 		return 0;
@@ -122,12 +143,16 @@ export class Type1 {
 
 	/** A group's DMA is blocked again. With the last one everything is unmapped. */
 	detach(group: IommuGroup): void {
-		const at = this.#groups.indexOf(group);
+		const groups = group.emulated ? this.#emulated : this.#groups;
+		const at = groups.indexOf(group);
 		if (at < 0) return;
-		this.#groups.splice(at, 1);
-		group.detach();
-		this.#ranges = this.#usableRanges(this.#groups);
-		if (this.#groups.length === 0) this.#removeAll([...this.#records.all]);
+		groups.splice(at, 1);
+		if (!group.emulated) {
+			group.detach();
+			this.#ranges = this.#groups.length === 0 ? [] : this.#usableRanges(this.#groups);
+		}
+		if (this.#groups.length === 0 && this.#emulated.length === 0) this.#removeAll([...this.#records.all]);
+		else if (this.#groups.length === 0 && !group.emulated) this.#unpinAll();
 	}
 
 	ioctl(process: SimProcess, request: number, argument: IoctlArgument): number {
@@ -138,7 +163,7 @@ export class Type1 {
 				return this.#unmap(process, argument);
 			case VFIO_IOMMU_GET_INFO:
 				return answerInfo(argument, {
-					pageSizes: this.#pageSizes,
+					pageSizes: this.#groups.length === 0 ? ANY_PAGE_SIZE : this.#pageSizes,
 					pageSize: this.#pageSize,
 					available: this.#limit - this.#records.count,
 					ranges: this.#ranges,
@@ -162,38 +187,68 @@ export class Type1 {
 		if (newAddress === ((flags & READ_WRITE) !== 0)) return -EINVAL;
 		if (((iova | vaddr | size) & (this.#pageSize - 1n)) !== 0n) return -EINVAL;
 		const touched = this.#records.first(iova, last);
-		if (newAddress) return touched ? this.#changeAddress(process, touched, iova, size) : -ENOENT;
+		if (newAddress) return touched ? this.#changeAddress(process, touched, vaddr, iova, size) : -ENOENT;
 		if (touched) return -EEXIST;
 		if (this.#records.count >= this.#limit) return -ENOSPC;
-		if (!insideOneRange(this.#ranges, iova, last)) return -EINVAL;
-		return this.#pinAndMap(process, vaddr, iova, size, flags & READ_WRITE);
+		if (this.#groups.length > 0 && !insideOneRange(this.#ranges, iova, last)) return -EINVAL;
+		const record = new DmaRecord(iova, size, vaddr, flags & READ_WRITE, process);
+		const pinned = this.#groups.length > 0 ? this.#pin(record) : 0;
+		if (pinned < 0) return pinned;
+		if (this.#tracking) this.#track(record);
+		this.#records.add(record);
+		return 0;
 	}
 
-	#pinAndMap(process: SimProcess, vaddr: bigint, iova: bigint, size: bigint, access: number): number {
+	/** All of a record, for a device that is free to use any of it. */
+	#pin(record: DmaRecord): number {
+		const { iova, size, vaddr, access, process } = record;
 		const pinned = process.memory.pin(vaddr, size, (access & VFIO_DMA_MAP_FLAG_WRITE) !== 0);
 		if (typeof pinned === "number") return pinned;
-		const pages = pinned.accounted ? Number(size / BigInt(PAGE_SIZE)) : 0;
+		// What drivers have pinned of it is charged already.
+		const pages = (pinned.accounted ? Number(size / BigInt(PAGE_SIZE)) : 0) - record.lockedPages;
 		if (!mayLock(process, pages)) {
 			pinned.release();
 			return -ENOMEM;
 		}
-		process.memory.lockedPages += pages;
-		const record = new DmaRecord(iova, size, pinned, pages, process.memory);
-		if (this.#tracking) this.#track(record);
-		this.#records.add(record);
+		record.charge(pages);
+		record.pinned = pinned;
 		this.#domain.map(iova, size, pinned.target, pinned.offset, access);
 		return 0;
 	}
 
-	/** The pages stay as they are; only whose they are may change. */
-	#changeAddress(process: SimProcess, record: DmaRecord, iova: bigint, size: bigint): number {
-		if (record.addressValid || record.iova !== iova || record.size !== size) return -EINVAL;
-		if (record.owner !== process.memory) {
-			if (!mayLock(process, record.lockedPages)) return -ENOMEM;
-			record.owner.lockedPages -= record.lockedPages;
-			process.memory.lockedPages += record.lockedPages;
-			record.owner = process.memory;
+	#unpin(record: DmaRecord): void {
+		if (!record.pinned) return;
+		this.#domain.unmap(record.iova, record.size);
+		record.pinned.release();
+		record.pinned = undefined;
+		record.charge(record.driverPages - record.lockedPages);
+	}
+
+	/** The first group with an IOMMU has come. */
+	#pinAll(): number {
+		for (const record of this.#records.all) {
+			const pinned = this.#pin(record);
+			if (pinned === 0) continue;
+			this.#unpinAll();
+			return pinned;
 		}
+		return 0;
+	}
+
+	/** The last group with an IOMMU has gone, and drivers still use the mappings. */
+	#unpinAll(): void {
+		for (const record of this.#records.all) this.#unpin(record);
+	}
+
+	/** The pages stay as they are; only whose they are may change. */
+	#changeAddress(process: SimProcess, record: DmaRecord, vaddr: bigint, iova: bigint, size: bigint): number {
+		if (record.addressValid || record.iova !== iova || record.size !== size) return -EINVAL;
+		const pages = record.lockedPages;
+		if (record.owner !== process.memory && !mayLock(process, pages)) return -ENOMEM;
+		record.charge(-pages);
+		record.process = process;
+		record.charge(pages);
+		record.vaddr = vaddr;
 		record.addressValid = true;
 		this.#invalidAddresses--;
 		return 0;
@@ -210,6 +265,7 @@ export class Type1 {
 		if (wantsBitmap && (all || addressOnly)) return -EINVAL;
 		const bitmap = wantsBitmap ? readBitmap(argument, argsz, vfio_iommu_type1_dma_unmap.size, size) : undefined;
 		if (typeof bitmap === "number") return bitmap;
+		if (addressOnly && !this.updatesAddresses) return -EBUSY;
 		const mask = this.#pageSize - 1n;
 		if ((iova & mask) !== 0n) return -EINVAL;
 		if (all ? iova !== 0n || size !== 0n : size === 0n || (size & mask) !== 0n) return -EINVAL;
@@ -218,6 +274,7 @@ export class Type1 {
 		if (bitmap && (!this.#tracking || bitmap.pageSize !== this.#pageSize)) return -EINVAL;
 		if (this.#version2 && !all && this.#records.cuts(iova, last)) return -EINVAL;
 		const records = this.#whole(iova, last);
+		if (!addressOnly) for (const record of records) this.dma.leaving(record);
 		const result = addressOnly ? this.#invalidate(records) : this.#report(process, records, iova, bitmap);
 		if (result < 0) return result;
 		if (!addressOnly) this.#removeAll(records);
@@ -246,11 +303,10 @@ export class Type1 {
 		// From the end, where taking one out of a table moves nothing.
 		for (let at = records.length - 1; at >= 0; at--) {
 			const record = records[at] as DmaRecord;
+			this.dma.leaving(record);
 			this.#records.remove(record);
-			this.#domain.unmap(record.iova, record.size);
 			if (!record.addressValid) this.#invalidAddresses--;
-			record.owner.lockedPages -= record.lockedPages;
-			record.pinned.release();
+			this.#unpin(record);
 		}
 	}
 
@@ -295,6 +351,7 @@ export class Type1 {
 
 	#track(record: DmaRecord): void {
 		record.dirty = new DirtyBitmap(Number(record.size / this.#pageSize));
+		for (const page of record.driverPins.keys()) record.dirty.mark(page);
 	}
 
 	/** @param base the I/O virtual address of the bitmap's first bit */
@@ -302,8 +359,10 @@ export class Type1 {
 		if (!bitmap) return 0;
 		for (const record of records) {
 			const first = Number((record.iova - base) / this.#pageSize);
-			const result = record.dirty?.report(process.memory, bitmap.data, first) ?? 0;
+			// Drivers say what they write; devices behind an IOMMU do not.
+			const result = record.dirty?.report(process.memory, bitmap.data, first, this.#groups.length > 0) ?? 0;
 			if (result < 0) return result;
+			for (const page of record.driverPins.keys()) record.dirty?.mark(page);
 		}
 		return 0;
 	}
@@ -315,9 +374,9 @@ export class Type1 {
 }
 
 /** The pages are charged to everybody; the limit is for those without CAP_IPC_LOCK. */
-function mayLock(process: SimProcess, pages: number): boolean {
+function mayLock(process: RecordOwner, pages: number): boolean {
 	return (
-		pages === 0 ||
+		pages <= 0 ||
 		process.capable("CAP_IPC_LOCK") ||
 		process.lockedPages + pages <= Math.floor(process.memlock / PAGE_SIZE)
 	);

@@ -4,8 +4,7 @@ import { ProcessMemory } from "../../../kernel-sim/linux/address-space.ts";
 import { DmaRecord, DmaRecords } from "../../../kernel-sim/linux/vfio/dma-records.ts";
 import { insideOneRange, usableRanges } from "../../../kernel-sim/linux/vfio/iova-ranges.ts";
 
-const owner = new ProcessMemory(0n);
-const pinned = { target: { bytes: () => new Uint8Array(0) }, offset: 0, accounted: true, release() {} };
+const owner = { memory: new ProcessMemory(0n), memlock: 0, lockedPages: 0, capable: () => true };
 
 describe("DmaRecords", () => {
 	it("finds what a search through all of them finds", () => {
@@ -23,7 +22,7 @@ describe("DmaRecords", () => {
 					const cut = touching.some((record) => record.iova < iova || record.last > last);
 					expect(records.cuts(iova, last)).toBe(cut);
 					if (add && touching.length === 0) {
-						const record = new DmaRecord(iova, BigInt(length), pinned, 0, owner);
+						const record = new DmaRecord(iova, BigInt(length), 0n, 3, owner);
 						records.add(record);
 						naive = [...naive, record].sort((a, b) => Number(a.iova - b.iova));
 					} else if (!add) {
