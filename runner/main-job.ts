@@ -1,13 +1,11 @@
-import { VfioDevice } from "../core/device/device.ts";
-import { IoAddressSpace } from "../core/device/io-address-space.ts";
-import { formatPciAddress } from "../core/host/address.ts";
-import { type BoundGroup, bindGroup } from "../core/host/bind.ts";
-import { groupOf } from "../core/host/groups.ts";
+import type { BoundGroup } from "../core/host/bind.ts";
 import type { Kernel } from "../core/kernel.ts";
-import { AssignedFunction } from "../core/pci/assigned-function.ts";
 import { Releases } from "../core/release.ts";
 import { type TracedCall, TracingKernel } from "../core/tracing-kernel.ts";
+import { BoundGroups } from "./bound-groups.ts";
 import type { DeviceOption } from "./cli/device-option.ts";
+import type { RootPortOption } from "./cli/root-port-option.ts";
+import { DeviceHost } from "./device-host.ts";
 import { GuestMachine, guestProgram } from "./machine/mod.ts";
 import type { DeviceReport, RunReport } from "./run-report.ts";
 
@@ -27,6 +25,8 @@ export interface MainJob {
 	readonly kernel: Kernel;
 	/** What is assigned, in this order; {@link parseDeviceOption} makes one of QEMU's syntax. */
 	readonly devices: readonly DeviceOption[];
+	/** Root ports, whose ids are names of buses that devices can go into. */
+	readonly rootPorts?: readonly RootPortOption[];
 	/** The guest program's options, such as `interrupt=msix blocks=256`. */
 	readonly commandLine: string;
 	/** Milliseconds until a guest that does not end is ended. */
@@ -71,7 +71,8 @@ export async function runMainJob(job: MainJob): Promise<RunReport> {
 	let outcome: RunReport["outcome"];
 	let machine: GuestMachine | undefined;
 	try {
-		bindGroups(kernel, job.devices, releases, tell);
+		const groups = new BoundGroups(kernel, (group) => tell({ type: "bound", group }));
+		for (const { reference } of job.devices) releases.use(groups.hold(reference));
 		const guest = await GuestMachine.create({
 			kernel,
 			program: guestProgram(),
@@ -116,22 +117,6 @@ type Mutable<T> = {
 			: T[K];
 };
 
-function bindGroups(
-	kernel: Kernel,
-	devices: readonly DeviceOption[],
-	releases: Releases,
-	tell: (event: RunEvent) => void,
-): void {
-	const bound = new Set<number>();
-	for (const { host } of devices) {
-		const address = formatPciAddress(host);
-		const number = groupOf(kernel, address);
-		if (bound.has(number)) continue;
-		bound.add(number);
-		tell({ type: "bound", group: releases.use(bindGroup(kernel, address)) });
-	}
-}
-
 function assign(
 	kernel: Kernel,
 	machine: GuestMachine,
@@ -141,36 +126,34 @@ function assign(
 	tell: (event: RunEvent) => void,
 ): void {
 	const onReport = (message: string) => tell({ type: "report", message });
-	const addressSpace = new IoAddressSpace(kernel, {
-		memory: machine.memory,
-		onReport: ({ error }) => onReport(error.message),
-	});
+	for (const { id, options } of job.rootPorts ?? []) machine.topology.addRootPort(id, options);
+	const host = new DeviceHost({ kernel, memory: machine.memory, topology: machine.topology, onReport });
 	for (const option of job.devices) {
-		const device = releases.use(VfioDevice.open(kernel, formatPciAddress(option.host), { addressSpace, onReport }));
-		const fn = releases.use(AssignedFunction.attach(device, { ...option.assign, onReport }));
 		const vectors: number[] = [];
 		let mode = "none";
-		fn.onEvent((event) => {
-			if (event.type === "interrupt") {
-				vectors[event.vector] = (vectors[event.vector] ?? 0) + 1;
-				mode = event.kind;
-			} else if (event.type === "interrupt-mode")
-				tell({ type: "interrupt-mode", address: device.name, mode: event.mode });
-		});
-		const { bus, address } = machine.topology.plug(fn, {
-			bus: option.bus,
-			address: option.addr,
-			multifunction: option.multifunction,
-		});
-		releases.defer(() => machine.topology.unplug(fn));
+		const {
+			device,
+			function: { plan },
+			placement: { bus, address },
+		} = releases.use(
+			host.assign(option, (fn) => {
+				fn.onEvent((event) => {
+					if (event.type === "interrupt") {
+						vectors[event.vector] = (vectors[event.vector] ?? 0) + 1;
+						mode = event.kind;
+					} else if (event.type === "interrupt-mode")
+						tell({ type: "interrupt-mode", address: fn.name, mode: event.mode });
+				});
+			}),
+		);
 		const assigned: DeviceReport = {
 			address: device.name,
 			id: option.id ?? device.name,
 			group: device.group.id,
 			guestBus: bus.name,
 			guestSlot: `${address.device.toString(16).padStart(2, "0")}.${address.function}`,
-			bars: fn.plan.bars,
-			problems: fn.plan.problems,
+			bars: plan.bars,
+			problems: plan.problems,
 			get interruptMode() {
 				return mode;
 			},
@@ -181,7 +164,7 @@ function assign(
 		report.devices.push(assigned);
 		tell({ type: "assigned", device: assigned });
 	}
-	for (const { start, size } of addressSpace.containers.flatMap((container) => [...container.iommu.mappings])) {
+	for (const { start, size } of host.mappings) {
 		report.mappings.push({ iova: start, size });
 		tell({ type: "mapped", iova: start, size });
 	}

@@ -3,7 +3,13 @@
  *
  * @module
  */
-export { type DeviceOption, parseDeviceOption } from "./cli/device-option.ts";
+export {
+	type AssignedKind,
+	type AssignedReference,
+	type DeviceOption,
+	parseDeviceOption,
+} from "./cli/device-option.ts";
+export { parseRootPortOption, type RootPortOption } from "./cli/root-port-option.ts";
 export { UsageError } from "./cli/usage-error.ts";
 export { type DevicePlan, type DevicePlanOptions, planDevice } from "./device-plan.ts";
 export { HostClock } from "./host-clock.ts";

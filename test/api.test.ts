@@ -154,8 +154,8 @@ describe("the public API", () => {
 			  type     DevicePlan DevicePlanOptions DeviceReport MainJob RunEvent RunReport
 			runner/cli/
 			  class    UsageError
-			  function parseDeviceOption
-			  type     DeviceOption
+			  function parseDeviceOption parseRootPortOption
+			  type     AssignedKind AssignedReference DeviceOption RootPortOption
 			runner/machine/
 			  class    GuestMachine
 			  function guestProgram

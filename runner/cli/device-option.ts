@@ -1,14 +1,29 @@
-import { type PciAddress, parsePciAddress } from "../../core/host/address.ts";
+import { formatPciAddress, parsePciAddress } from "../../core/host/address.ts";
+import { locate } from "../../core/host/location.ts";
 import { parseSlotAddress, type SlotAddress } from "../../core/machine/slot-address.ts";
 import type { AssignOptions } from "../../core/pci/assign-options.ts";
 import { ASSIGN_PROPERTIES, assignOptions } from "../../core/pci/properties.ts";
-import { nearest } from "./nearest.ts";
+import { driverOf, parseId, parseNumber, parseProperties, parseSwitch } from "./properties.ts";
 import { UsageError } from "./usage-error.ts";
 
-/** What `-device vfio-pci,…` asks for. */
+/** What kind of device a `-device` assigns. */
+export type AssignedKind = "vfio-pci" | "vfio-platform";
+
+/**
+ * Which device of the host it is: a PCI function by its full address, a platform device by its name, any device by its
+ * directory in sysfs, or one that somebody else has opened already.
+ */
+export type AssignedReference =
+	| { readonly host: string }
+	| { readonly platform: string }
+	| { readonly sysfsdev: string }
+	| { readonly fd: number };
+
+/** What `-device vfio-pci,…` or `-device vfio-platform,…` asks for. */
 export interface DeviceOption {
+	readonly kind: AssignedKind;
 	/** The host's device. */
-	readonly host: PciAddress;
+	readonly reference: AssignedReference;
 	/** The name the guest machine gives it. */
 	readonly id: string | undefined;
 	/** The guest's bus: `pcie.0`, or the id of a root port. */
@@ -16,62 +31,108 @@ export interface DeviceOption {
 	/** Where on that bus: slot and function. */
 	readonly addr: SlotAddress | undefined;
 	readonly multifunction: boolean;
+	/** The `-object iommufd` that maps its DMA; a group's container when left out. */
+	readonly iommufd?: string;
+	/** The UUID that the owner of a virtual function's physical function has set. */
+	readonly vfToken?: string;
 	/** How it is assigned, such as by `x-intx=off`; left out when nothing of that is given. */
 	readonly assign?: AssignOptions;
 }
 
-const OWN_KEYS = ["host", "id", "bus", "addr", "multifunction"];
-const KEYS = [...OWN_KEYS, ...ASSIGN_PROPERTIES];
+const SOURCE_KEYS = ["host", "sysfsdev", "fd"];
+const PCI_KEYS = [...SOURCE_KEYS, "id", "bus", "addr", "multifunction", "iommufd", "vf-token"];
+
+/** What `-device` takes of each kind of device. */
+export const DEVICE_KEYS: Readonly<Record<AssignedKind, readonly string[]>> = {
+	"vfio-pci": [...PCI_KEYS, ...ASSIGN_PROPERTIES],
+	"vfio-platform": [...SOURCE_KEYS, "id", "iommufd"],
+};
+
+/** Whether a word names a kind of device that can be assigned. */
+export function isAssignedKind(word: string): word is AssignedKind {
+	return Object.hasOwn(DEVICE_KEYS, word);
+}
 
 /**
- * Parses the value of `-device`, as QEMU writes it.
+ * Parses the value of `-device`, as QEMU writes it. Where both `host` and `sysfsdev` are given, `sysfsdev` is what counts.
  *
  * @example
  * ```ts
- * const { host, id, bus, addr } = parseDeviceOption("vfio-pci,host=05:00.0,id=disk,bus=pcie.0,addr=0x3.0x0");
- * host; // { domain: 0, bus: 5, device: 0, function: 0 }
+ * const { reference, id, bus, addr } = parseDeviceOption("vfio-pci,host=05:00.0,id=disk,bus=pcie.0,addr=0x3.0x0");
+ * reference; // { host: "0000:05:00.0" }
  * addr; // { device: 3, function: 0 }
  * ```
  * @throws UsageError naming the part that is wrong
  * @throws VfioError `malformed-address`, `invalid-argument`
  */
 export function parseDeviceOption(text: string): DeviceOption {
-	const [driver, ...parts] = text.split(",");
-	if (driver !== "vfio-pci")
+	const driver = driverOf(text);
+	if (!isAssignedKind(driver))
 		throw new UsageError(
-			`Cannot use device "${driver}": -device takes vfio-pci,host=ADDRESS[,id=ID][,bus=BUS][,addr=SLOT[.FUNCTION]][,multifunction=on]`,
+			`Cannot use device "${driver}": -device takes vfio-pci,host=ADDRESS[,id=ID][,bus=BUS][,addr=SLOT[.FUNCTION]][,multifunction=on], vfio-platform,host=NAME, or pcie-root-port,id=BUS`,
 		);
-	const properties = new Map<string, string>();
-	for (const part of parts) {
-		const equals = part.indexOf("=");
-		const key = equals < 0 ? part : part.slice(0, equals);
-		if (!KEYS.includes(key)) {
-			const near = nearest(key, KEYS);
-			throw new UsageError(
-				`Unknown property "${key}" in -device ${text}${near ? `, did you mean "${near}"?` : `; known are ${KEYS.join(", ")}`}`,
-			);
-		}
-		if (equals < 0) throw new UsageError(`Property "${key}" in -device ${text} needs a value: ${key}=…`);
-		if (properties.has(key)) throw new UsageError(`Property "${key}" is given twice in -device ${text}`);
-		properties.set(key, part.slice(equals + 1));
-	}
-	const host = properties.get("host");
-	if (host === undefined)
-		throw new UsageError(`-device ${text} names no device: add host=ADDRESS, such as host=0000:05:00.0`);
+	const { properties } = parseProperties("-device", text, DEVICE_KEYS[driver]);
+	return deviceOption(driver, properties, `-device ${text}`);
+}
+
+/**
+ * Makes a device's option of its properties, whose names are known already.
+ *
+ * @param where what they were given to, for errors
+ * @throws UsageError, VfioError as {@link parseDeviceOption}
+ */
+export function deviceOption(kind: AssignedKind, properties: ReadonlyMap<string, string>, where: string): DeviceOption {
+	const id = properties.get("id");
 	const addr = properties.get("addr");
-	const assign = new Map([...properties].filter(([key]) => !OWN_KEYS.includes(key)));
+	const iommufd = properties.get("iommufd");
+	const vfToken = properties.get("vf-token");
+	const assign = new Map([...properties].filter(([key]) => ASSIGN_PROPERTIES.includes(key)));
 	return {
-		host: parsePciAddress(host),
-		id: properties.get("id"),
+		kind,
+		reference: referenceIn(kind, properties, where),
+		id: id === undefined ? undefined : parseId(id),
 		bus: properties.get("bus"),
 		addr: addr === undefined ? undefined : parseSlotAddress(addr),
-		multifunction: parseSwitch(properties.get("multifunction") ?? "off"),
+		multifunction: parseSwitch("multifunction", properties.get("multifunction") ?? "off"),
+		...(iommufd === undefined ? {} : { iommufd: parseId(iommufd) }),
+		...(vfToken === undefined ? {} : { vfToken: parseToken(vfToken) }),
 		...(assign.size > 0 ? { assign: assignOptions(assign) } : {}),
 	};
 }
 
-function parseSwitch(text: string): boolean {
-	if (["on", "true", "yes"].includes(text)) return true;
-	if (["off", "false", "no"].includes(text)) return false;
-	throw new UsageError(`Property multifunction takes on or off, not "${text}"`);
+/** How a reference is called before its device has been opened. */
+export function referenceName(reference: AssignedReference): string {
+	return "fd" in reference ? `descriptor ${reference.fd}` : locate(reference).name;
+}
+
+function referenceIn(kind: AssignedKind, properties: ReadonlyMap<string, string>, where: string): AssignedReference {
+	const [host, sysfsdev, fd] = SOURCE_KEYS.map((key) => properties.get(key));
+	if (fd !== undefined) {
+		if (host !== undefined || sysfsdev !== undefined)
+			throw new UsageError(
+				`${where} names its device twice: fd is the device itself, so neither host nor sysfsdev goes with it`,
+			);
+		if (!properties.has("iommufd"))
+			throw new UsageError(
+				`${where} has an fd, which is a VFIO character device: add iommufd=ID, and -object iommufd,id=ID`,
+			);
+		return { fd: parseNumber("fd", fd, 0x7fffffff) };
+	}
+	if (sysfsdev !== undefined) return checked({ sysfsdev });
+	if (host === undefined)
+		throw new UsageError(
+			`${where} names no device: add ${kind === "vfio-pci" ? "host=ADDRESS, such as host=0000:05:00.0" : "host=NAME, such as host=fff51000.ethernet"}`,
+		);
+	return kind === "vfio-pci" ? { host: formatPciAddress(parsePciAddress(host)) } : checked({ platform: host });
+}
+
+function checked<T extends Exclude<AssignedReference, { fd: number }>>(reference: T): T {
+	locate(reference);
+	return reference;
+}
+
+function parseToken(text: string): string {
+	if (/^[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i.test(text)) return text;
+	// The token is a secret between owners, so that no message repeats it.
+	throw new UsageError("Property vf-token takes a UUID, such as the one that uuidgen prints");
 }

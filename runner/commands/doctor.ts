@@ -67,8 +67,10 @@ export const doctor: Command = {
 
 /** A bare address, or the same text that other commands take for `-device`. */
 function addressIn(text: string): string {
-	const host = /^[^:]*,|^vfio/.test(text) ? parseDeviceOption(text).host : parsePciAddress(text);
-	return formatPciAddress(host);
+	if (!/^[^:]*,|^vfio/.test(text)) return formatPciAddress(parsePciAddress(text));
+	const { kind, reference } = parseDeviceOption(text);
+	if (kind === "vfio-pci" && "host" in reference) return reference.host;
+	throw new UsageError(`doctor looks at PCI functions by their address: -device vfio-pci,host=ADDRESS, not ${text}`);
 }
 
 const DEFAULT_MEMORY = 2 ** 24;

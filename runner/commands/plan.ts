@@ -1,9 +1,12 @@
-import { formatPciAddress } from "../../core/host/address.ts";
 import { groupOf } from "../../core/host/groups.ts";
 import { PciSysfs } from "../../core/host/sysfs.ts";
+import type { Kernel } from "../../core/kernel.ts";
+import { pciAddressOf } from "../bound-groups.ts";
 import type { Command } from "../cli/command.ts";
-import { type DeviceOption, parseDeviceOption } from "../cli/device-option.ts";
+import { type DeviceOption, referenceName } from "../cli/device-option.ts";
+import { MACHINE_OPTIONS, machineOptions } from "../cli/machine-options.ts";
 import { formatSize, hex } from "../cli/text.ts";
+import { UsageError } from "../cli/usage-error.ts";
 import { type DevicePlan, type DevicePlanOptions, planDevice } from "../device-plan.ts";
 import { HOST_OPTIONS, openHost } from "./host-options.ts";
 
@@ -16,19 +19,10 @@ export const plan: Command = {
 		"Without -device, every endpoint of the host. A device that cannot be assigned says why under its problems.",
 		"Nothing is changed on a real host: a device that is not with vfio-pci is described as far as sysfs goes.",
 	],
-	options: [
-		...HOST_OPTIONS,
-		{
-			name: "device",
-			value: "SPEC",
-			repeatable: true,
-			help: "vfio-pci,host=ADDRESS[,bus=BUS][,addr=SLOT[.FUNCTION]][,multifunction=on]",
-		},
-		{ name: "json", help: "print data instead of text" },
-	],
+	options: [...HOST_OPTIONS, ...MACHINE_OPTIONS, { name: "json", help: "print data instead of text" }],
 	examples: ["vfio-ts plan", "vfio-ts plan --host-file host.txt -device vfio-pci,host=0000:05:00.0 --json"],
 	async run(parsed, terminal) {
-		const wanted = (parsed.values.get("device") ?? []).map(parseDeviceOption);
+		const wanted = machineOptions(parsed).devices;
 		const opened = await openHost(parsed, terminal);
 		try {
 			const { kernel } = opened;
@@ -36,7 +30,7 @@ export const plan: Command = {
 			const devices =
 				wanted.length > 0
 					? wanted.map((option) => {
-							const address = formatPciAddress(option.host);
+							const address = addressOf(kernel, option);
 							groupOf(kernel, address); // an unknown address is an error, not a problem of a device
 							return planDevice(kernel, address, { bind, ...placeOf(option) });
 						})
@@ -49,6 +43,12 @@ export const plan: Command = {
 		}
 	},
 };
+
+function addressOf(kernel: Kernel, { reference }: DeviceOption): string {
+	const address = pciAddressOf(kernel, reference);
+	if (address !== undefined) return address;
+	throw new UsageError(`plan describes PCI functions of this host, which is not what ${referenceName(reference)} is`);
+}
 
 /** Anything but `pcie.0` is the bus below a root port. */
 function placeOf(option: DeviceOption): DevicePlanOptions {

@@ -1,6 +1,5 @@
-import { formatPciAddress } from "../../core/host/address.ts";
 import type { BarPlan } from "../../core/pci/bar-areas.ts";
-import type { DeviceOption } from "../cli/device-option.ts";
+import { type DeviceOption, referenceName } from "../cli/device-option.ts";
 import type { Terminal } from "../cli/terminal.ts";
 import { count, formatSize, hex, table } from "../cli/text.ts";
 import type { RunEvent } from "../main-job.ts";
@@ -22,7 +21,7 @@ export class Presenter {
 
 	start(opened: OpenedHost, devices: readonly DeviceOption[]): void {
 		this.#say(`Host: ${opened.description}, ${opened.kernel.name}`);
-		this.#say(`Assigning ${devices.map(({ host }) => formatPciAddress(host)).join(", ")} to the embedded guest`);
+		this.#say(`Assigning ${devices.map(({ reference }) => referenceName(reference)).join(", ")} to the embedded guest`);
 	}
 
 	event(event: RunEvent): void {

@@ -1,18 +1,10 @@
 import process from "node:process";
 import type { Command } from "../cli/command.ts";
-import { parseDeviceOption } from "../cli/device-option.ts";
+import { MACHINE_OPTIONS, machineOptions } from "../cli/machine-options.ts";
 import type { ParsedArguments } from "../cli/options.ts";
 import { parseSize } from "../cli/size.ts";
 import { UsageError } from "../cli/usage-error.ts";
-import {
-	assemble,
-	isRootPort,
-	openEndpoint,
-	parseRootPortOption,
-	type QtestEndpoint,
-	type QtestStreams,
-	serve,
-} from "../qtest/mod.ts";
+import { assemble, openEndpoint, type QtestEndpoint, type QtestStreams, serve } from "../qtest/mod.ts";
 import { HOST_OPTIONS, openHost } from "./host-options.ts";
 
 /** `vfio-ts qtest`. */
@@ -26,12 +18,7 @@ export const qtest: Command = {
 	],
 	options: [
 		...HOST_OPTIONS,
-		{
-			name: "device",
-			value: "SPEC",
-			repeatable: true,
-			help: "vfio-pci,host=ADDRESS[,bus=BUS][,addr=SLOT[.FUNCTION]], or pcie-root-port,id=BUS[,addr=SLOT]",
-		},
+		...MACHINE_OPTIONS,
 		{ name: "qtest", value: "unix:PATH", help: "speak at this socket" },
 		{ name: "stdio", help: "speak on standard input and output" },
 		{ name: "memory", value: "SIZE", help: "RAM of the machine, such as 64M; 128M when left out" },
@@ -43,10 +30,8 @@ export const qtest: Command = {
 	async run(parsed, terminal) {
 		if (parsed.words.length > 0) throw new UsageError(`qtest takes no words: "${parsed.words[0]}"`);
 		const endpoint = endpointIn(parsed);
-		const specs = parsed.values.get("device") ?? [];
-		const devices = specs.filter((text) => !isRootPort(text)).map(parseDeviceOption);
+		const { devices, rootPorts } = machineOptions(parsed);
 		if (devices.length === 0) throw new UsageError("qtest needs a device: -device vfio-pci,host=ADDRESS");
-		const rootPorts = specs.filter(isRootPort).map(parseRootPortOption);
 		const memory = parsed.values.get("memory")?.[0];
 		const opened = await openHost(parsed, terminal);
 		try {

@@ -1,8 +1,8 @@
 import { KernelError, VfioError } from "../../core/errors.ts";
-import { parsePciAddress } from "../../core/host/address.ts";
 import { defaultModels, type Namespace, serveNvme } from "../../kernel-sim/mod.ts";
 import type { Command } from "../cli/command.ts";
-import { type DeviceOption, parseDeviceOption } from "../cli/device-option.ts";
+import { parseDeviceOption } from "../cli/device-option.ts";
+import { MACHINE_OPTIONS, machineOptions } from "../cli/machine-options.ts";
 import { choice, integer, type ParsedArguments } from "../cli/options.ts";
 import type { Terminal } from "../cli/terminal.ts";
 import { diskChecksum, openDisk } from "../disk.ts";
@@ -22,14 +22,10 @@ export const run: Command = {
 	summary: "assigns devices to the embedded guest and lets it use them",
 	details: [
 		"Gives each device's IOMMU group to vfio-pci, opens it, maps the guest's memory for its DMA and plugs it into the\nguest, which finds it, places its BARs, enables its interrupts and moves data. Afterwards everything is given back.",
+		`Without -device it assigns vfio-pci,host=${DEFAULT_DEVICE}.`,
 	],
 	options: [
-		{
-			name: "device",
-			value: "SPEC",
-			repeatable: true,
-			help: `vfio-pci,host=ADDRESS[,id=ID][,bus=pcie.0][,addr=SLOT[.FUNCTION]][,multifunction=on]; ${DEFAULT_DEVICE} when left out`,
-		},
+		...MACHINE_OPTIONS,
 		...HOST_OPTIONS,
 		{ name: "interrupt", value: "msix|msi|intx", help: "the kind of interrupt that the guest uses (msix)" },
 		{ name: "blocks", value: "N", help: "how many blocks of a disk the guest reads (256)" },
@@ -61,7 +57,8 @@ async function runCommand(parsed: ParsedArguments, terminal: Terminal): Promise<
 	const blocks = integer(parsed, "blocks", 1, 100_000, 256);
 	const seconds = integer(parsed, "timeout", 1, 86_400, 60);
 	const trace = traceFilter(parsed.values.get("trace")?.[0]);
-	const devices = wantedDevices(parsed);
+	const { devices: given, rootPorts } = machineOptions(parsed);
+	const devices = given.length > 0 ? given : [parseDeviceOption(`vfio-pci,host=${DEFAULT_DEVICE}`)];
 	const disk = simulatedDisk(parsed);
 	const models = defaultModels().register({ classCode: 0x010802 }, (description, name) =>
 		serveNvme(description, name, { namespaces: [disk] }),
@@ -76,6 +73,7 @@ async function runCommand(parsed: ParsedArguments, terminal: Terminal): Promise<
 		const report = await runMainJob({
 			kernel: opened.kernel,
 			devices,
+			rootPorts,
 			commandLine: `interrupt=${interrupts} blocks=${blocks}${expected}`,
 			timeLimit: seconds * 1000,
 			...(trace ? { trace } : {}),
@@ -96,14 +94,6 @@ async function runCommand(parsed: ParsedArguments, terminal: Terminal): Promise<
 	} finally {
 		opened.close();
 	}
-}
-
-function wantedDevices(parsed: ParsedArguments): DeviceOption[] {
-	const given = (parsed.values.get("device") ?? []).map(parseDeviceOption);
-	if (given.length > 0) return given;
-	return [
-		{ host: parsePciAddress(DEFAULT_DEVICE), id: undefined, bus: undefined, addr: undefined, multifunction: false },
-	];
 }
 
 function simulatedDisk(parsed: ParsedArguments): Namespace {

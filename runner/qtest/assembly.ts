@@ -3,17 +3,14 @@
  *
  * @module
  */
-import { VfioDevice } from "../../core/device/device.ts";
-import { IoAddressSpace } from "../../core/device/io-address-space.ts";
-import { formatPciAddress } from "../../core/host/address.ts";
-import { bindGroup } from "../../core/host/bind.ts";
-import { groupOf } from "../../core/host/groups.ts";
 import type { Kernel } from "../../core/kernel.ts";
-import { AssignedFunction } from "../../core/pci/assigned-function.ts";
+import type { AssignedFunction } from "../../core/pci/assigned-function.ts";
 import { Releases } from "../../core/release.ts";
+import { BoundGroups } from "../bound-groups.ts";
 import type { DeviceOption } from "../cli/device-option.ts";
+import type { RootPortOption } from "../cli/root-port-option.ts";
+import { DeviceHost } from "../device-host.ts";
 import { QtestMachine } from "./machine.ts";
-import type { RootPortOption } from "./root-port-option.ts";
 
 /** What the machine is made of. */
 export interface AssemblyOptions {
@@ -41,29 +38,13 @@ export function assemble(options: AssemblyOptions): Assembly {
 	const { kernel, devices, rootPorts = [], onReport = () => {} } = options;
 	const releases = new Releases();
 	try {
-		const bound = new Set<number>();
-		for (const { host } of devices) {
-			const address = formatPciAddress(host);
-			const group = groupOf(kernel, address);
-			if (bound.has(group)) continue;
-			bound.add(group);
-			releases.use(bindGroup(kernel, address));
-		}
+		const groups = new BoundGroups(kernel);
+		for (const { reference } of devices) releases.use(groups.hold(reference));
 		const memorySize = options.memorySize;
 		const machine = releases.use(new QtestMachine({ kernel, ...(memorySize === undefined ? {} : { memorySize }) }));
 		for (const { id, options: port } of rootPorts) machine.topology.addRootPort(id, port);
-		const addressSpace = new IoAddressSpace(kernel, {
-			memory: machine.memory,
-			onReport: ({ error }) => onReport(error.message),
-		});
-		const functions = devices.map((option) => {
-			const device = releases.use(VfioDevice.open(kernel, formatPciAddress(option.host), { addressSpace, onReport }));
-			const fn = releases.use(AssignedFunction.attach(device, { ...option.assign, onReport }));
-			const { bus, addr: address, multifunction } = option;
-			machine.topology.plug(fn, { bus, address, multifunction });
-			releases.defer(() => machine.topology.unplug(fn));
-			return fn;
-		});
+		const host = new DeviceHost({ kernel, memory: machine.memory, topology: machine.topology, onReport });
+		const functions = devices.map((option) => releases.use(host.assign(option)).function);
 		const held = releases.move();
 		return { machine, functions, [Symbol.dispose]: () => held[Symbol.dispose]() };
 	} finally {

@@ -6,6 +6,5 @@
 export * from "./assembly.ts";
 export * from "./machine.ts";
 export * from "./protocol.ts";
-export * from "./root-port-option.ts";
 export * from "./server.ts";
 export * from "./session.ts";

@@ -157,7 +157,7 @@ describe("vfio-ts run refuses", () => {
 		["a bridge", ["-device", "vfio-pci,host=00:08.0"], 1, "it is a bridge or a port"],
 		["the same device twice", ["-device", "vfio-pci,host=05:00.0", "-device", "vfio-pci,host=05:00.0"], 1, "already"],
 		["a slot of the PC's own", ["-device", "vfio-pci,host=05:00.0,addr=1"], 1, "ISA bridge"],
-		["a bus that does not exist", ["-device", "vfio-pci,host=05:00.0,bus=pcie.9"], 1, 'Cannot use bus "pcie.9"'],
+		["a bus that does not exist", ["-device", "vfio-pci,host=05:00.0,bus=pcie.9"], 2, 'Cannot use bus "pcie.9"'],
 		["an unknown option", ["--interupt", "msi"], 2, 'did you mean "--interrupt"?'],
 		["an unknown kind of interrupt", ["--interrupt", "nmi"], 2, 'takes msix, msi, intx, not "nmi"'],
 		["no blocks", ["--blocks", "0"], 2, "takes a whole number from 1"],

@@ -87,7 +87,7 @@ describe("vfio-ts qtest", () => {
 		[["--stdio", "-device", "pcie-root-port,addr=4", ...DEVICE], 2, "has no id"],
 		[["--stdio", "-device", "pcie-root-port,id=rp1,adr=4", ...DEVICE], 2, 'did you mean "addr"?'],
 		[["--stdio", "-device", "pcie-root-port,id=rp1,slot=many", ...DEVICE], 2, "takes a number from 0 to 255"],
-		[["--stdio", "-device", "vfio-pci,host=01:00.0,bus=rp9"], 1, "there is no such bus"],
+		[["--stdio", "-device", "vfio-pci,host=01:00.0,bus=rp9"], 2, "there is no such bus"],
 		[["--stdio", "-device", "vfio-pci,host=01:00.0,addr=0"], 1, "memory-controller is there"],
 		[["--stdio", "more", ...DEVICE], 2, "takes no words"],
 	])("%j is refused", async (args, code, message) => {

@@ -1,7 +1,8 @@
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { Host, SimulatedLinux } from "../../../kernel-sim/mod.ts";
 import { parseDeviceOption } from "../../../runner/cli/device-option.ts";
-import { type Assembly, assemble, parseRootPortOption, QtestSession } from "../../../runner/qtest/mod.ts";
+import { parseRootPortOption } from "../../../runner/cli/root-port-option.ts";
+import { type Assembly, assemble, QtestSession } from "../../../runner/qtest/mod.ts";
 
 /** The simulated edu: ID register, interrupt raise and acknowledge (QEMU's docs/specs/edu.rst). */
 const EDU = "0000:01:00.0";

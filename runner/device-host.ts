@@ -1,0 +1,87 @@
+import { VfioDevice } from "../core/device/device.ts";
+import { IoAddressSpace } from "../core/device/io-address-space.ts";
+import { VfioError } from "../core/errors.ts";
+import type { Kernel } from "../core/kernel.ts";
+import type { GuestMemory } from "../core/machine/machine.ts";
+import type { PciTopology, Placement } from "../core/machine/topology.ts";
+import { AssignedFunction } from "../core/pci/assigned-function.ts";
+import { Releases } from "../core/release.ts";
+import { type DeviceOption, referenceName } from "./cli/device-option.ts";
+
+/** What a {@link DeviceHost} works with. */
+export interface DeviceHostOptions {
+	readonly kernel: Kernel;
+	/** What DMA reaches. */
+	readonly memory: GuestMemory;
+	/** Where functions are plugged in. */
+	readonly topology: PciTopology;
+	/** Learns of what goes wrong without an end to everything. */
+	readonly onReport?: (message: string) => void;
+}
+
+/** A device that is in the machine; disposing it takes it out and closes it. */
+export interface AssignedDevice extends Disposable {
+	readonly device: VfioDevice;
+	readonly function: AssignedFunction;
+	readonly placement: Placement;
+}
+
+/** Opens devices and plugs them into a machine: when it is built, and while it runs. */
+export class DeviceHost {
+	readonly #options: DeviceHostOptions;
+	readonly #addressSpace: IoAddressSpace;
+
+	constructor(options: DeviceHostOptions) {
+		this.#options = options;
+		const { kernel, memory, onReport } = options;
+		this.#addressSpace = new IoAddressSpace(kernel, {
+			memory,
+			...(onReport ? { onReport: ({ error }) => onReport(error.message) } : {}),
+		});
+	}
+
+	/** What is mapped for DMA at this moment, of the devices that are in the machine. */
+	get mappings(): { readonly start: bigint; readonly size: bigint }[] {
+		return this.#addressSpace.containers.flatMap((container) => [...container.iommu.mappings]);
+	}
+
+	/**
+	 * Opens a device, maps the machine's memory for its DMA and plugs it in. When a step fails, what the earlier ones took
+	 * is given back.
+	 *
+	 * @param onAttached gets the function before the guest can see it
+	 * @throws VfioError as `VfioDevice.open`, `AssignedFunction.attach` and `PciTopology.plug`
+	 */
+	assign(option: DeviceOption, onAttached: (fn: AssignedFunction) => void = () => {}): AssignedDevice {
+		const { topology, onReport } = this.#options;
+		const releases = new Releases();
+		try {
+			const device = releases.use(this.#open(option));
+			const fn = releases.use(AssignedFunction.attach(device, { ...option.assign, ...(onReport ? { onReport } : {}) }));
+			onAttached(fn);
+			const { bus, addr: address, multifunction } = option;
+			const placement = topology.plug(fn, { bus, address, multifunction });
+			releases.defer(() => topology.unplug(fn));
+			const held = releases.move();
+			return { device, function: fn, placement, [Symbol.dispose]: () => held[Symbol.dispose]() };
+		} finally {
+			releases[Symbol.dispose]();
+		}
+	}
+
+	#open({ kind, reference, iommufd, vfToken }: DeviceOption): VfioDevice {
+		const name = referenceName(reference);
+		if (kind !== "vfio-pci")
+			throw new VfioError("unassignable-device", `Cannot plug ${name} in: this machine has no place for ${kind}`, {
+				device: name,
+			});
+		if ("fd" in reference || iommufd !== undefined)
+			throw new VfioError("unsupported-iommu", `Cannot open ${name}: iommufd is not supported yet`, { device: name });
+		const { kernel, onReport } = this.#options;
+		return VfioDevice.open(kernel, reference, {
+			addressSpace: this.#addressSpace,
+			...(vfToken === undefined ? {} : { vfToken }),
+			...(onReport ? { onReport } : {}),
+		});
+	}
+}
