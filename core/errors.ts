@@ -57,6 +57,8 @@ export type VfioErrorCode =
 	| "reset-failed"
 	| "interrupt-failed"
 	| "mapping-failed"
+	| "not-hot-pluggable"
+	| "guest-busy"
 	| "kernel"
 	| "invalid-argument"
 	| "disposed";

@@ -75,6 +75,7 @@ describe("the public API", () => {
 			  type     AddressRange DirectArea EcamWindow GuestBar GuestMemory GuestMemoryListener GuestMemoryRegion
 			           GuestPciFunction HotPlug InterruptSink PciBridge PciSlot PlacedBar Placement PlugOptions RootBusKvm
 			           RootBusOptions RootBusUpstream RootPortIdentity RootPortOptions SlotAddress TopologyOptions
+			           TopologyPlugOptions
 			core/pci/
 			  class    AssignedFunction
 			  function assignOptions mappableAreas needsSharedReset planFunction planMachineReset relocateMsix

@@ -7,6 +7,7 @@ import { VfioError } from "../errors.ts";
 import { PCI_HEADER_TYPE, PCI_HEADER_TYPE_MFD } from "../uapi/pci_regs.ts";
 import type { AddressRange } from "./address-space.ts";
 import type { AddressDecoder } from "./decoder.ts";
+import { notHotPluggable, otherBuses } from "./hot-plug-rules.ts";
 import type { KvmBypass } from "./kvm-bypass.ts";
 import type { GuestPciFunction, PciSlot } from "./machine.ts";
 import { BusSlot } from "./slot.ts";
@@ -67,7 +68,7 @@ export abstract class PciBus {
 	}
 
 	/**
-	 * Puts a function into a slot.
+	 * Puts a function into a slot before the guest starts; see {@link hotPlug} for afterwards.
 	 *
 	 * @returns where it is
 	 * @throws VfioError `invalid-argument`, or what the function throws; the slot is then as before
@@ -75,7 +76,7 @@ export abstract class PciBus {
 	plug(fn: GuestPciFunction, options: PlugOptions = {}): SlotAddress {
 		const address = options.address ?? this.#freeSlot(fn);
 		const multifunction = options.multifunction ?? false;
-		this.#check(fn, address, multifunction);
+		this.check(fn.name, address, multifunction);
 		const index = slotIndex(address);
 		const slot = new BusSlot(this, fn, address, multifunction);
 		this.#slots[index] = slot;
@@ -91,7 +92,50 @@ export abstract class PciBus {
 		return address;
 	}
 
-	/** Takes a function out. Its BARs decode nowhere and its pins are released. @throws what the function's `unplug` throws */
+	/**
+	 * Whether a function could be plugged while the guest runs.
+	 *
+	 * @param name how the error calls the function
+	 * @returns where it would be
+	 * @throws VfioError `not-hot-pluggable`, `invalid-argument`
+	 */
+	checkHotPlug(_options: PlugOptions = {}, name = "a device"): SlotAddress {
+		const reason = `${this.name} has no hot-plug controller`;
+		throw notHotPluggable(`plug ${name} into`, this.name, reason, otherBuses(this.#bridges));
+	}
+
+	/**
+	 * Puts a function into a slot while the guest runs, which is told. The guest sees a device when there is a function 0, so
+	 * that one comes last.
+	 *
+	 * @returns where it is
+	 * @throws VfioError `not-hot-pluggable`, `invalid-argument`, or what the function throws; the slot is then as before
+	 */
+	hotPlug(fn: GuestPciFunction, options: PlugOptions = {}): SlotAddress {
+		return this.checkHotPlug(options, fn.name);
+	}
+
+	/**
+	 * Asks the guest to let go of a function; see `HotPlug.requestUnplug`.
+	 *
+	 * @throws VfioError `not-hot-pluggable`, `guest-busy`
+	 */
+	requestUnplug(fn: GuestPciFunction): "unplugged" | "requested" {
+		const remedy = ["Stop the guest first: only what is below a root port can be unplugged while it runs"];
+		throw notHotPluggable("unplug", fn.name, `${this.name} has no hot-plug controller`, remedy);
+	}
+
+	/** Takes a request of {@link requestUnplug} back; see `HotPlug.cancelUnplug`. */
+	cancelUnplug(_fn: GuestPciFunction): "cancelled" | "requested" {
+		return "cancelled";
+	}
+
+	/**
+	 * Takes a function out at once. Its BARs decode nowhere and its pins are released; a guest that runs sees that it was
+	 * pulled out by surprise.
+	 *
+	 * @throws what the function's `unplug` throws; it is out all the same
+	 */
 	unplug(fn: GuestPciFunction): void {
 		const index = this.#slots.findIndex((slot) => slot?.function === fn);
 		const slot = this.#slots[index];
@@ -190,11 +234,12 @@ export abstract class PciBus {
 		});
 	}
 
-	#check(fn: GuestPciFunction, address: SlotAddress, multifunction: boolean): void {
+	/** The rules of a slot and its functions. @throws VfioError `invalid-argument` */
+	protected check(name: string, address: SlotAddress, multifunction: boolean): void {
 		const where = formatSlotAddress(address);
 		const refuse = (reason: string, remedy: string[] = []): never => {
-			throw new VfioError("invalid-argument", `Cannot plug ${fn.name} into ${this.name} slot ${where}: ${reason}`, {
-				device: fn.name,
+			throw new VfioError("invalid-argument", `Cannot plug ${name} into ${this.name} slot ${where}: ${reason}`, {
+				device: name,
 				remedy,
 			});
 		};
@@ -217,7 +262,7 @@ export abstract class PciBus {
 		if (address.function === 0 && !multifunction && sibling !== undefined) {
 			const populated = formatSlotAddress(sibling.address);
 			refuse(`PCI: ${where} indicates single function, but ${populated} is already populated`, [
-				`Give ${fn.name} the option multifunction=on`,
+				`Give ${name} the option multifunction=on`,
 			]);
 		}
 	}

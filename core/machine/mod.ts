@@ -8,6 +8,7 @@ export * from "./bus.ts";
 export * from "./decoder.ts";
 export * from "./host-bridge.ts";
 export type { HotPlug } from "./hot-plug.ts";
+export type * from "./hot-plug-event.ts";
 export { PIN_COUNT, swizzle } from "./intx.ts";
 export type * from "./kvm-bypass.ts";
 export * from "./machine.ts";

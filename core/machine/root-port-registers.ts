@@ -76,6 +76,7 @@ export const PCI_EXP_FLAGS_SLOT = 0x0100;
 export const PCI_EXP_LNKCAP_DLLLARC = 0x0010_0000;
 export const PCI_EXP_SLTCAP_ABP = 0x01;
 export const PCI_EXP_SLTCAP_PCP = 0x02;
+export const PCI_EXP_SLTCAP_AIP = 0x08;
 export const PCI_EXP_SLTCAP_PIP = 0x10;
 export const PCI_EXP_SLTCAP_HPS = 0x20;
 export const PCI_EXP_SLTCAP_HPC = 0x40;
@@ -83,7 +84,10 @@ export const PCI_EXP_SLTCTL_ABPE = 0x0001;
 export const PCI_EXP_SLTCTL_PDCE = 0x0008;
 export const PCI_EXP_SLTCTL_CCIE = 0x0010;
 export const PCI_EXP_SLTCTL_HPIE = 0x0020;
+export const PCI_EXP_SLTCTL_AIC = 0x00c0;
+export const PCI_EXP_SLTCTL_ATTN_IND_OFF = 0x00c0;
 export const PCI_EXP_SLTCTL_PIC = 0x0300;
+export const PCI_EXP_SLTCTL_PWR_IND_ON = 0x0100;
 export const PCI_EXP_SLTCTL_PWR_IND_BLINK = 0x0200;
 export const PCI_EXP_SLTCTL_PWR_IND_OFF = 0x0300;
 export const PCI_EXP_SLTCTL_PCC = 0x0400;
@@ -92,6 +96,9 @@ export const PCI_EXP_SLTSTA_ABP = 0x0001;
 export const PCI_EXP_SLTSTA_PDC = 0x0008;
 export const PCI_EXP_SLTSTA_CC = 0x0010;
 export const PCI_EXP_SLTSTA_DLLSC = 0x0100;
+/** The bits of slot status that a guest clears: the four above, and three that never happen here. */
+export const PCI_EXP_SLTSTA_EVENTS = 0x011f;
+export const PCI_EXP_LNKCTL_LD = 0x0010;
 
 /** Where the capabilities are. */
 export const EXP_CAPABILITY = 0x40;
@@ -110,6 +117,14 @@ const LINK_X1_2_5GT = 0x11;
 const SPEED_VECTOR_2_5GT = 0x02;
 const SLOT_NUMBER_SHIFT = 19;
 const PM_VERSION_3 = 3;
+/** Attention button, power controller, both indicators; what is in it may leave by surprise. */
+const SLOT_WITH_HOT_PLUG =
+	PCI_EXP_SLTCAP_ABP |
+	PCI_EXP_SLTCAP_PCP |
+	PCI_EXP_SLTCAP_AIP |
+	PCI_EXP_SLTCAP_PIP |
+	PCI_EXP_SLTCAP_HPS |
+	PCI_EXP_SLTCAP_HPC;
 
 /** Bytes with, for each bit, whether a write sets it or, by writing one, clears it. */
 export interface RegisterFile {
@@ -131,7 +146,7 @@ export interface RootPortIdentity {
 	readonly port?: number;
 	/** Shows the Advanced Error Reporting capability. */
 	readonly aer?: boolean;
-	/** The slot can be plugged and unplugged while the guest runs. */
+	/** The slot can be plugged and unplugged while the guest runs; true when left out. */
 	readonly hotPlug?: boolean;
 }
 
@@ -217,14 +232,14 @@ function addExpress(file: RegisterFile, identity: RootPortIdentity): void {
 	writable.setUint16(at + PCI_EXP_LNKCTL, 0x00d3, true);
 	view.setUint16(at + PCI_EXP_LNKSTA, LINK_X1_2_5GT, true);
 	const slot = (identity.slot ?? 0) << SLOT_NUMBER_SHIFT;
-	const hotPlug =
-		PCI_EXP_SLTCAP_ABP | PCI_EXP_SLTCAP_PCP | PCI_EXP_SLTCAP_PIP | PCI_EXP_SLTCAP_HPS | PCI_EXP_SLTCAP_HPC;
-	view.setUint32(at + PCI_EXP_SLTCAP, slot | (identity.hotPlug ? hotPlug : 0), true);
-	if (identity.hotPlug) {
-		writable.setUint16(at + PCI_EXP_SLTCTL, 0x173f, true);
-		// The power indicator is off until the guest finds something (indicators never read as 00, which is reserved).
-		view.setUint16(at + PCI_EXP_SLTCTL, PCI_EXP_SLTCTL_PWR_IND_OFF, true);
-		clearable.setUint16(at + PCI_EXP_SLTSTA, 0x011f, true);
+	const hotPlug = identity.hotPlug ?? true;
+	view.setUint32(at + PCI_EXP_SLTCAP, (slot | (hotPlug ? SLOT_WITH_HOT_PLUG : 0)) >>> 0, true);
+	if (hotPlug) {
+		writable.setUint16(at + PCI_EXP_SLTCTL, 0x17ff, true);
+		// Indicators never read as 00, which is reserved.
+		const control = PCI_EXP_SLTCTL_PCC | PCI_EXP_SLTCTL_PWR_IND_OFF | PCI_EXP_SLTCTL_ATTN_IND_OFF;
+		view.setUint16(at + PCI_EXP_SLTCTL, control, true);
+		clearable.setUint16(at + PCI_EXP_SLTSTA, PCI_EXP_SLTSTA_EVENTS, true);
 	}
 	writable.setUint16(at + PCI_EXP_RTCTL, 0x000f, true);
 	clearable.setUint32(at + EXP_RTSTA, 0x0001_0000, true);

@@ -11,8 +11,10 @@ import {
 	PCI_COMMAND,
 	PCI_COMMAND_IO,
 	PCI_COMMAND_MEMORY,
+	PCI_EXP_LNKCTL,
 	PCI_EXP_LNKSTA,
 	PCI_EXP_LNKSTA_DLLLA,
+	PCI_EXP_SLTCTL,
 	PCI_EXP_SLTSTA,
 	PCI_EXP_SLTSTA_PDS,
 	PCI_SECONDARY_BUS,
@@ -21,12 +23,13 @@ import {
 import type { AddressRange } from "./address-space.ts";
 import type { PciBridge } from "./bus.ts";
 import { DownstreamBus, type DownstreamPort } from "./downstream-bus.ts";
-import { HotPlug } from "./hot-plug.ts";
+import { type ControlledSlot, HotPlug } from "./hot-plug.ts";
 import { PIN_COUNT, swizzle, WiredOr } from "./intx.ts";
 import type { DirectArea, GuestBar, PciSlot } from "./machine.ts";
 import {
 	EXP_CAPABILITY,
 	MSI_CAPABILITY,
+	PCI_EXP_LNKCTL_LD,
 	PCI_IO_BASE,
 	PCI_IO_LIMIT,
 	PCI_MEMORY_BASE,
@@ -44,6 +47,10 @@ import { BusSlot } from "./slot.ts";
 import { SLOTS_PER_BUS } from "./slot-address.ts";
 
 const NOTHING: readonly never[] = [];
+const LINK_CONTROL = EXP_CAPABILITY + PCI_EXP_LNKCTL;
+const LINK_STATUS = EXP_CAPABILITY + PCI_EXP_LNKSTA;
+const SLOT_CONTROL = EXP_CAPABILITY + PCI_EXP_SLTCTL;
+const SLOT_STATUS = EXP_CAPABILITY + PCI_EXP_SLTSTA;
 
 /**
  * A root port. It forwards configuration accesses to the bus numbers, and memory and I/O accesses to the windows, that the
@@ -60,7 +67,7 @@ const NOTHING: readonly never[] = [];
 export class RootPort implements PciBridge {
 	/** Its id, which is also the name of the bus below it. */
 	readonly name: string;
-	/** Unplugging on request of the VMM, and what the guest says to that; undefined without the option `hotPlug`. */
+	/** What the guest does with the slot, and asking it to let go; undefined with the option `hotPlug: false`. */
 	readonly hotPlug: HotPlug | undefined;
 	readonly #identity: RootPortIdentity;
 	#registers: RegisterFile;
@@ -73,7 +80,10 @@ export class RootPort implements PciBridge {
 		this.name = id;
 		this.#identity = identity;
 		this.#registers = rootPortRegisters(identity, false);
-		this.hotPlug = identity.hotPlug ? new HotPlug(() => this.#registers.view, this.#interruptLines()) : undefined;
+		this.hotPlug =
+			(identity.hotPlug ?? true)
+				? new HotPlug(() => this.#registers.view, this.#controlledSlot(), this.#interruptLines())
+				: undefined;
 	}
 
 	/** The bus below. @throws VfioError `invalid-argument` before the port itself has been plugged */
@@ -125,15 +135,17 @@ export class RootPort implements PciBridge {
 		const registers = this.#registers;
 		if (offset < 0 || offset + width > registers.bytes.length) return;
 		const inReset = this.#inReset;
-		const before = this.hotPlug?.control ?? 0;
+		const slot = this.hotPlug?.state ?? 0;
 		for (let i = 0; i < width; i++) writeRegister(registers, offset + i, (value >>> (8 * i)) & 0xff);
 
 		if (touches(offset, width, PCI_COMMAND, 2) || touches(offset, width, PCI_IO_BASE, 0x14)) {
 			this.#slot?.parent.decoder.rebuild();
 		}
 		if (this.#inReset && !inReset) this.#secondary?.reset();
-		if (touches(offset, width, EXP_CAPABILITY + PCI_EXP_SLTSTA - 2, 4)) {
-			this.hotPlug?.written(touches(offset, width, EXP_CAPABILITY + PCI_EXP_SLTSTA - 2, 2), before);
+		if (touches(offset, width, LINK_CONTROL, 2) && this.#followPower()) this.hotPlug?.linkChanged();
+		if (touches(offset, width, SLOT_CONTROL, 4)) {
+			const control = touches(offset, width, SLOT_CONTROL, 2);
+			this.hotPlug?.written(slot, control, bitsAt(offset, width, value, SLOT_STATUS));
 		} else if (touches(offset, width, PCI_COMMAND, 2) || touches(offset, width, MSI_CAPABILITY, 0x10)) {
 			this.hotPlug?.update();
 		}
@@ -168,12 +180,16 @@ export class RootPort implements PciBridge {
 	}
 
 	reset(): void {
-		const occupied = (this.#secondary?.functions.length ?? 0) > 0;
-		this.#registers = rootPortRegisters(this.#identity, this.#slot?.multifunction ?? false);
-		this.#setPresence(occupied);
-		this.hotPlug?.update();
-		this.#slot?.parent.decoder.rebuild();
-		this.#secondary?.reset();
+		const restart = (): void => {
+			this.#registers = rootPortRegisters(this.#identity, this.#slot?.multifunction ?? false);
+			this.#setBit(SLOT_STATUS, PCI_EXP_SLTSTA_PDS, this.#occupied);
+			this.hotPlug?.powerUp();
+			this.#followPower();
+			this.#slot?.parent.decoder.rebuild();
+			this.#secondary?.reset();
+		};
+		if (this.hotPlug) this.hotPlug.reset(restart);
+		else restart();
 	}
 
 	[Symbol.dispose](): void {
@@ -184,8 +200,21 @@ export class RootPort implements PciBridge {
 		return (this.#registers.view.getUint16(PCI_BRIDGE_CONTROL, true) & PCI_BRIDGE_CTL_BUS_RESET) !== 0;
 	}
 
+	get #occupied(): boolean {
+		return this.#secondary?.occupied ?? false;
+	}
+
+	get #linkActive(): boolean {
+		return (this.#registers.view.getUint16(LINK_STATUS, true) & PCI_EXP_LNKSTA_DLLLA) !== 0;
+	}
+
 	#port(slot: BusSlot): DownstreamPort {
+		const linkActive = (): boolean => this.#linkActive;
 		return {
+			hotPlug: this.hotPlug,
+			get linkActive() {
+				return linkActive();
+			},
 			forwarded: (io, start, end) => this.#forwarded(slot, io, start, end),
 			pinBelow: (device, pin, asserted) => this.#drivePin(swizzle(pin, device), asserted),
 			messageBelow: (address, data) => slot.message(address, data),
@@ -199,10 +228,21 @@ export class RootPort implements PciBridge {
 				);
 			},
 			directAreasChangedBelow: (fn, bar) => slot.parent.directAreasChanged(fn, bar),
-			occupancyChanged: (occupied) => {
-				this.#setPresence(occupied);
-				this.hotPlug?.presenceChanged(occupied);
+			occupancyChanged: (hot) => this.#occupancyChanged(hot),
+		};
+	}
+
+	#controlledSlot(): ControlledSlot {
+		const port = this;
+		return {
+			get bus() {
+				return port.secondary;
 			},
+			get occupants() {
+				return port.#secondary?.occupants ?? NOTHING;
+			},
+			remove: (occupant) => this.#secondary?.unplug(occupant.function),
+			followPower: () => this.#followPower(),
 		};
 	}
 
@@ -218,19 +258,40 @@ export class RootPort implements PciBridge {
 		if (changed) this.#slot?.setPin(pin, asserted);
 	}
 
-	#setPresence(occupied: boolean): void {
+	#setBit(register: number, bit: number, on: boolean): void {
 		const { view } = this.#registers;
-		const set = (offset: number, bits: number): void => {
-			const value = view.getUint16(offset, true);
-			view.setUint16(offset, occupied ? value | bits : value & ~bits, true);
-		};
-		set(EXP_CAPABILITY + PCI_EXP_SLTSTA, PCI_EXP_SLTSTA_PDS);
-		set(EXP_CAPABILITY + PCI_EXP_LNKSTA, PCI_EXP_LNKSTA_DLLLA);
+		const value = view.getUint16(register, true);
+		view.setUint16(register, on ? value | bit : value & ~bit, true);
+	}
+
+	/** Something was plugged or unplugged. @param hot the guest is to be told */
+	#occupancyChanged(hot: boolean): void {
+		const occupied = this.#occupied;
+		if (occupied === ((this.#registers.view.getUint16(SLOT_STATUS, true) & PCI_EXP_SLTSTA_PDS) !== 0)) return;
+		this.#setBit(SLOT_STATUS, PCI_EXP_SLTSTA_PDS, occupied);
+		if (!hot) this.hotPlug?.powerUp();
+		const link = this.#followPower();
+		if (hot) this.hotPlug?.presenceChanged(occupied, link);
+	}
+
+	/**
+	 * There is a link when there is a device, it has power, and the link is not disabled. A device that loses it starts
+	 * anew. @returns whether the link came up or went down
+	 */
+	#followPower(): boolean {
+		const disabled = (this.#registers.view.getUint16(LINK_CONTROL, true) & PCI_EXP_LNKCTL_LD) !== 0;
+		const active = this.#occupied && (this.hotPlug?.powered ?? true) && !disabled;
+		if (active === this.#linkActive) return false;
+		this.#setBit(LINK_STATUS, PCI_EXP_LNKSTA_DLLLA, active);
+		this.#slot?.parent.decoder.rebuild();
+		if (!active) this.#secondary?.reset();
+		return true;
 	}
 
 	/** What of a range the windows and the bridges above let through. */
 	#forwarded(slot: BusSlot, io: boolean, start: number, end: number): readonly AddressRange[] {
 		const ranges: AddressRange[] = [];
+		if (!this.#linkActive) return ranges;
 		for (const window of this.#windows(io)) {
 			const clipped = { start: Math.max(start, window.start), end: Math.min(end, window.end) };
 			if (clipped.start < clipped.end) ranges.push(...slot.parent.reach(io, clipped.start, clipped.end));
@@ -260,4 +321,14 @@ export class RootPort implements PciBridge {
 
 function touches(offset: number, width: number, register: number, length: number): boolean {
 	return offset < register + length && offset + width > register;
+}
+
+/** What a write has for a 16-bit register, at the register's own bits. */
+function bitsAt(offset: number, width: number, value: number, register: number): number {
+	let bits = 0;
+	for (let i = 0; i < width; i++) {
+		const byte = offset + i - register;
+		if (byte === 0 || byte === 1) bits |= ((value >>> (8 * i)) & 0xff) << (8 * byte);
+	}
+	return bits;
 }

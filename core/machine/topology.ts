@@ -7,6 +7,7 @@ import { VfioError } from "../errors.ts";
 import type { PciBus, PlugOptions } from "./bus.ts";
 import type { AddressDecoder } from "./decoder.ts";
 import { type EcamWindow, HostBridge } from "./host-bridge.ts";
+import type { HotPlugEvent } from "./hot-plug-event.ts";
 import type { GuestPciFunction } from "./machine.ts";
 import { RootBus, type RootBusOptions, type RootBusUpstream } from "./root-bus.ts";
 import { RootPort } from "./root-port.ts";
@@ -21,6 +22,12 @@ export interface TopologyOptions extends RootBusOptions {
 
 /** Options of {@link PciTopology.addRootPort}. */
 export interface RootPortOptions extends RootPortIdentity, PlugOptions {}
+
+/** How to plug a function into a topology. */
+export interface TopologyPlugOptions extends PlugOptions {
+	/** The id of a root port, or the name of the root bus; the root bus when left out. */
+	readonly bus?: string | undefined;
+}
 
 /** Where a function was plugged. */
 export interface Placement {
@@ -51,6 +58,7 @@ export class PciTopology implements Disposable {
 	readonly root: RootBus;
 	readonly hostBridge: HostBridge;
 	readonly #ports: RootPort[] = [];
+	readonly #listeners = new Set<(event: HotPlugEvent) => void>();
 
 	constructor(upstream: RootBusUpstream, options: TopologyOptions = {}) {
 		this.root = new RootBus(upstream, options);
@@ -91,28 +99,120 @@ export class PciTopology implements Disposable {
 		const port = new RootPort(id, { slot: this.#ports.length + 1, port: this.#ports.length + 1, ...options });
 		this.root.plug(port, options);
 		this.#ports.push(port);
+		if (port.hotPlug) {
+			port.hotPlug.onEvent = (event) => {
+				for (const listener of [...this.#listeners]) listener(event);
+			};
+		}
 		return port;
 	}
 
-	/** Plugs a function. @param options `bus` is the root bus when left out @throws VfioError `invalid-argument` */
-	plug(fn: GuestPciFunction, options: PlugOptions & { readonly bus?: string | undefined } = {}): Placement {
+	/**
+	 * Plugs a function before the guest starts; see {@link hotPlug} for afterwards.
+	 *
+	 * @throws VfioError `invalid-argument`
+	 */
+	plug(fn: GuestPciFunction, options: TopologyPlugOptions = {}): Placement {
 		const bus = this.bus(options.bus ?? this.root.name);
 		return { bus, address: bus.plug(fn, options) };
 	}
 
-	/** Takes a function out of whichever bus it is in; does nothing when it is in none. */
+	/**
+	 * Whether a function could be plugged while the guest runs: ask before the device is opened.
+	 *
+	 * @param name how the error calls the function
+	 * @returns where it would be
+	 * @throws VfioError `not-hot-pluggable` for the root bus, a port without hot plug, an occupied slot, or a slot other than
+	 *   0; `invalid-argument` for a bus that does not exist, and where functions of one slot do not agree
+	 */
+	checkHotPlug(options: TopologyPlugOptions = {}, name = "a device"): Placement {
+		const bus = this.bus(options.bus ?? this.root.name);
+		return { bus, address: bus.checkHotPlug(options, name) };
+	}
+
+	/**
+	 * Plugs a function while the guest runs, and tells the guest by the port's interrupt. The guest decides when it gives the
+	 * slot power; until then the function does not answer. Functions of a multifunction device: function 0 last.
+	 *
+	 * @example
+	 * ```ts
+	 * const pci = new PciTopology({ pin() {}, message() {} });
+	 * const port = pci.addRootPort("rp1");
+	 * pci.onHotPlug((event) => {
+	 *   if (event.type === "unplugged") event.function[Symbol.dispose]();
+	 * });
+	 * // While the guest runs:
+	 * const fn = AssignedFunction.attach(device);
+	 * pci.hotPlug(fn, { bus: "rp1" });
+	 * port.configWrite(0x58, 2, 0x01c0); // a guest's driver: slot control, power on, power indicator on
+	 * pci.requestUnplug(fn); // "requested"
+	 * port.configWrite(0x58, 2, 0x07c0); // power off, indicator off: the function is unplugged and disposed of
+	 * const left = port.secondary.functions.length; // 0
+	 * ```
+	 * @throws VfioError as {@link checkHotPlug}, and what the function's `plug` throws; the slot is then as before
+	 */
+	hotPlug(fn: GuestPciFunction, options: TopologyPlugOptions = {}): Placement {
+		const bus = this.bus(options.bus ?? this.root.name);
+		return { bus, address: bus.hotPlug(fn, options) };
+	}
+
+	/**
+	 * Asks the guest to let go of a function, and so of all functions of its slot. Each of them is announced as `unplugged`
+	 * by {@link onHotPlug}: during this call when the guest has no part in it (the slot is off, or has no function 0), later
+	 * when the guest switches the slot off, or at a reset of the machine. A guest that is asleep may never answer.
+	 *
+	 * @throws VfioError `guest-busy` while the guest plugs or unplugs there, `not-hot-pluggable` on the root bus and below a
+	 *   port without hot plug, `invalid-argument` when the function is not plugged in
+	 */
+	requestUnplug(fn: GuestPciFunction): "unplugged" | "requested" {
+		return this.#busOf(fn, "unplug").requestUnplug(fn);
+	}
+
+	/**
+	 * Takes a request back, if the guest lets it be taken back.
+	 *
+	 * @returns `requested` when the guest has begun: it answers by `unplug-refused`, or by `unplugged` when it was too late
+	 * @throws VfioError `invalid-argument` when the function is not plugged in
+	 */
+	cancelUnplug(fn: GuestPciFunction): "cancelled" | "requested" {
+		return this.#busOf(fn, "cancel unplugging").cancelUnplug(fn);
+	}
+
+	/** Hears of what happens at all slots. @returns dispose it to stop listening */
+	onHotPlug(listener: (event: HotPlugEvent) => void): Disposable {
+		const own = (event: HotPlugEvent): void => listener(event);
+		this.#listeners.add(own);
+		return { [Symbol.dispose]: () => void this.#listeners.delete(own) };
+	}
+
+	/**
+	 * Takes a function out of whichever bus it is in, at once; does nothing when it is in none. A guest that runs sees that
+	 * it was pulled out by surprise: presence and link are gone.
+	 *
+	 * @throws what the function's `unplug` throws; it is out all the same
+	 */
 	unplug(fn: GuestPciFunction): void {
-		for (const bus of [this.root, ...this.#ports.map((port) => port.secondary)]) {
+		for (const bus of this.#buses) {
 			if (bus.addressOf(fn) !== undefined) bus.unplug(fn);
 		}
 		const port = this.#ports.indexOf(fn as RootPort);
 		if (port >= 0) this.#ports.splice(port, 1);
 	}
 
-	/** The machine was reset. */
+	/** The machine was reset. What the guest was asked to let go of leaves. */
 	reset(): void {
 		this.root.reset();
 		this.hostBridge.portWrite(0xcf8, 4, 0);
+	}
+
+	get #buses(): PciBus[] {
+		return [this.root, ...this.#ports.map((port) => port.secondary)];
+	}
+
+	#busOf(fn: GuestPciFunction, action: string): PciBus {
+		const bus = this.#buses.find((candidate) => candidate.addressOf(fn) !== undefined);
+		if (bus !== undefined) return bus;
+		throw new VfioError("invalid-argument", `Cannot ${action} ${fn.name}: it is not plugged in`, { device: fn.name });
 	}
 
 	/** Unplugs everything, last plugged first as far as buses tell; the functions themselves stay their owner's. */

@@ -7,9 +7,7 @@ const BUSES = 0x18;
 const IO_WINDOW = 0x1c;
 const MEMORY_WINDOW = 0x20;
 const PREFETCHABLE_WINDOW = 0x24;
-const SLOT_CONTROL = 0x40 + 0x18;
 const SLOT_STATUS = 0x40 + 0x1a;
-const MSI = 0x80;
 
 let upstream: FakeUpstream;
 let pci: PciTopology;
@@ -186,70 +184,5 @@ describe("RootPort reset", () => {
 		expect(pci.decoder.memory.segments(fn, 0)).toEqual([]);
 		expect(fn.take()).toEqual(["reset"]);
 		expect(port.configRead(SLOT_STATUS, 2) & 0x40).toBe(0x40);
-	});
-});
-
-describe("HotPlug", () => {
-	let hot: RootPort;
-
-	beforeEach(() => {
-		hot = pci.addRootPort("hot", { address: parseSlotAddress("9"), hotPlug: true });
-		hot.configWrite(SLOT_CONTROL, 2, 0x0300 | 0x1039);
-		hot.configWrite(SLOT_STATUS, 2, 0x11f);
-		upstream.take();
-	});
-
-	it("tells the guest of a new function by the port's own pin, until the guest has seen it", () => {
-		pci.plug(new FakeFunction("new"), { bus: "hot" });
-		expect(hot.configRead(SLOT_STATUS, 2)).toBe(0x0149);
-		expect(upstream.take()).toEqual(["pin 9 A up"]);
-		hot.configWrite(SLOT_STATUS, 2, 0x0149);
-		expect(hot.configRead(SLOT_STATUS, 2)).toBe(0x0040);
-		expect(upstream.take()).toEqual(["pin 9 A down"]);
-	});
-
-	it("tells it by MSI once for each change from nothing to something", () => {
-		hot.configWrite(MSI + 4, 4, 0xfee0_0000);
-		hot.configWrite(MSI + 12, 2, 0x41);
-		hot.configWrite(MSI + 2, 2, 1);
-		hot.hotPlug?.requestUnplug();
-		hot.hotPlug?.requestUnplug();
-		expect(upstream.take()).toEqual(["message fee00000 41"]);
-	});
-
-	it("is silent while INTx is disabled, and speaks when it is enabled", () => {
-		hot.configWrite(COMMAND, 2, 0x400);
-		hot.hotPlug?.requestUnplug();
-		expect(upstream.take()).toEqual([]);
-		hot.configWrite(COMMAND, 2, 0);
-		expect(upstream.take()).toEqual(["pin 9 A up"]);
-	});
-
-	it("asks for the function, and hears that the slot was switched off, once", () => {
-		const events: string[] = [];
-		const device = new FakeFunction("device");
-		pci.plug(device, { bus: "hot" });
-		if (hot.hotPlug) {
-			hot.hotPlug.onPoweredOff = () => {
-				events.push("off");
-				pci.unplug(device);
-			};
-		}
-		hot.hotPlug?.requestUnplug();
-		expect(hot.configRead(SLOT_STATUS, 2) & 1).toBe(1);
-		hot.configWrite(SLOT_CONTROL, 2, 0x0239);
-		expect(hot.hotPlug?.busy).toBe(true);
-		expect(events).toEqual([]);
-		hot.configWrite(SLOT_CONTROL, 2, 0x0739);
-		hot.configWrite(SLOT_CONTROL, 2, 0x0739);
-		expect(events).toEqual(["off"]);
-		expect(device.take()).toContain("unplug");
-		expect(hot.configRead(SLOT_STATUS, 2) & 0x50).toBe(0x10);
-	});
-
-	it("is absent, and so are its registers, without the option", () => {
-		expect(port.hotPlug).toBeUndefined();
-		port.configWrite(SLOT_CONTROL, 2, 0xffff);
-		expect(port.configRead(SLOT_CONTROL, 2)).toBe(0);
 	});
 });
