@@ -42,7 +42,7 @@ export class DeviceHost {
 
 	/** What is mapped for DMA at this moment, of the devices that are in the machine. */
 	get mappings(): { readonly start: bigint; readonly size: bigint }[] {
-		return this.#addressSpace.containers.flatMap((container) => [...container.iommu.mappings]);
+		return this.#addressSpace.iommus.flatMap((iommu) => [...iommu.mappings]);
 	}
 
 	/**

@@ -149,7 +149,7 @@ function assign(
 		const assigned: DeviceReport = {
 			address: device.name,
 			id: option.id ?? device.name,
-			group: device.group.id,
+			group: device.groupId,
 			guestBus: bus.name,
 			guestSlot: `${address.device.toString(16).padStart(2, "0")}.${address.function}`,
 			bars: plan.bars,

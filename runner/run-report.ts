@@ -7,8 +7,8 @@ export interface DeviceReport {
 	readonly address: string;
 	/** The name that the guest's machine has for it. */
 	readonly id: string;
-	/** Its IOMMU group. */
-	readonly group: number;
+	/** Its IOMMU group, where that is known. */
+	readonly group: number | undefined;
 	/** Where the guest sees it. */
 	readonly guestBus: string;
 	/** Slot and function there, such as `05.0`. */

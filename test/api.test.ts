@@ -66,8 +66,8 @@ describe("the public API", () => {
 			core/iommu/
 			  class    GuestMemoryMapper
 			  function lockedBytes memlock planMappings requireMemlock
-			  type     DirtyTracking DmaAccess DmaMapping Interval IovaRange MapReport MapperOptions MappingPlan Memlock
-			           PlannedMapping PlannerLimits SkipReason SkippedRegions Type1 Type1Info
+			  type     DirtyTracking DmaAccess DmaMapping Interval Iommu IommuBackend IommuInfo IovaRange MapReport
+			           MapperOptions MappingPlan Memlock PlannedMapping PlannerLimits SkipReason SkippedRegions Type1
 			core/machine/
 			  class    AddressDecoder AddressSpace HostBridge PciBus PciTopology RootBus RootPort
 			  function formatSlotAddress parseSlotAddress swizzle

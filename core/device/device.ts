@@ -4,7 +4,8 @@
  * @module
  */
 import { VfioError } from "../errors.ts";
-import { type DeviceReference, groupAt, locate } from "../host/location.ts";
+import { type DeviceReference, locate } from "../host/location.ts";
+import type { Iommu } from "../iommu/iommu.ts";
 import type { AccessWidth, Kernel, Mapping } from "../kernel.ts";
 import { Releases } from "../release.ts";
 import { retry } from "../retry.ts";
@@ -18,12 +19,15 @@ import {
 	VFIO_PCI_MSIX_IRQ_INDEX,
 	vfio_device_info,
 } from "../uapi/vfio.ts";
-import { Container } from "./container.ts";
-import { Group } from "./group.ts";
+import type { Container } from "./container.ts";
+import type { DeviceFile } from "./device-file.ts";
+import type { Group } from "./group.ts";
 import { type HotResetDevice, hotReset, hotResetInfo } from "./hot-reset.ts";
 import type { IoAddressSpace } from "./io-address-space.ts";
 import { type Irq, irqName, queryIrq } from "./irq.ts";
 import { IrqSetup } from "./irq-setup.ts";
+import { openByGroup } from "./open-by-group.ts";
+import { noteOpen } from "./open-devices.ts";
 import { queryRegion, type Region } from "./region.ts";
 import { RegionAccess } from "./region-access.ts";
 import { RegionMappings } from "./region-mappings.ts";
@@ -65,9 +69,14 @@ export class VfioDevice implements Disposable {
 	readonly name: string;
 	/** The device's file descriptor, closed when the device is disposed. */
 	readonly fd: number;
-	readonly group: Group;
-	/** The container its group is in. */
-	readonly container: Container;
+	/** Where its DMA goes; the devices of one address space share it. */
+	readonly iommu: Iommu;
+	/** The number of its IOMMU group, where sysfs says it. */
+	readonly groupId: number | undefined;
+	/** Its IOMMU group, when it was opened through that. */
+	readonly group: Group | undefined;
+	/** The container that its group is in, when it was opened through that. */
+	readonly container: Container | undefined;
 	/** `VFIO_DEVICE_FLAGS_*` bits. */
 	readonly flags: number;
 	/** Regions have the indices below this one. */
@@ -77,6 +86,7 @@ export class VfioDevice implements Disposable {
 	/** Learns of each access that failed, with the device's name in the message. */
 	onReport: (message: string) => void;
 
+	readonly #file: DeviceFile;
 	readonly #releases: Releases;
 	readonly #regions: (Region | undefined)[] = [];
 	readonly #irqs: (Irq | undefined)[] = [];
@@ -85,20 +95,23 @@ export class VfioDevice implements Disposable {
 	readonly #irqSetup: IrqSetup;
 	#open = true;
 
-	private constructor(group: Group, container: Container, name: string, opened: Opened, options: OpenOptions) {
-		this.kernel = group.kernel;
-		this.group = group;
-		this.container = container;
-		this.name = name;
-		this.fd = opened.fd;
-		this.flags = opened.flags;
-		this.regionCount = opened.regions;
-		this.irqCount = opened.irqs;
+	private constructor(kernel: Kernel, file: DeviceFile, info: DeviceInfo, releases: Releases, options: OpenOptions) {
+		this.kernel = kernel;
+		this.#file = file;
+		this.name = file.identity.name;
+		this.fd = file.fd;
+		this.iommu = file.iommu;
+		this.groupId = file.identity.groupId;
+		this.group = file.group;
+		this.container = file.container;
+		this.flags = info.flags;
+		this.regionCount = info.regions;
+		this.irqCount = info.irqs;
 		this.onReport = options.onReport ?? (() => {});
-		this.#access = new RegionAccess(this.kernel, this.fd, name, (message) => this.onReport(message));
-		this.#mappings = opened.releases.use(new RegionMappings(this.kernel, this.fd, name));
-		this.#irqSetup = new IrqSetup(this.kernel, this.fd, name);
-		this.#releases = opened.releases.move();
+		this.#access = new RegionAccess(kernel, this.fd, this.name, (message) => this.onReport(message));
+		this.#mappings = releases.use(new RegionMappings(kernel, this.fd, this.name));
+		this.#irqSetup = new IrqSetup(kernel, this.fd, this.name);
+		this.#releases = releases.move();
 	}
 
 	/**
@@ -110,24 +123,24 @@ export class VfioDevice implements Disposable {
 	 */
 	static open(kernel: Kernel, reference: DeviceReference, options: OpenOptions = {}): VfioDevice {
 		const location = locate(reference);
-		const { name } = location;
 		const releases = new Releases();
 		try {
-			const group = Group.acquire(kernel, groupAt(kernel, location), name);
-			releases.defer(() => group.release());
-			const container = joinContainer(group, name, options);
-			const fd = group.openDevice(name, options.vfToken);
-			releases.defer(() => group.closeDevice(name, fd));
-			return new VfioDevice(
-				group,
-				container,
-				name,
-				{ fd, ...deviceInfo(kernel, fd, name, options.kind ?? "pci"), releases },
-				options,
-			);
+			const file = openByGroup(kernel, location, options, releases);
+			const info = deviceInfo(kernel, file.fd, file.identity.name, options.kind ?? "pci");
+			releases.use(noteOpen(kernel, file.identity));
+			return new VfioDevice(kernel, file, info, releases, options);
 		} finally {
 			releases[Symbol.dispose]();
 		}
+	}
+
+	/**
+	 * Whether its DMA snoops the processor's caches, so that none has to be flushed.
+	 *
+	 * @throws VfioError `kernel`
+	 */
+	get coherent(): boolean {
+		return this.#file.coherent();
 	}
 
 	/** `VFIO_DEVICE_RESET` works. */
@@ -267,13 +280,13 @@ export class VfioDevice implements Disposable {
 	/** What a hot reset would reset, this function included. @throws VfioError `reset-failed`, `disposed` */
 	hotResetInfo(): HotResetDevice[] {
 		this.#requireOpen("hot reset");
-		return hotResetInfo(this.kernel, this.fd, this.name);
+		return hotResetInfo(this.kernel, this.fd, this.#file.identity);
 	}
 
 	/** Resets the slot or bus, with everything on it. @throws VfioError `reset-failed`, `disposed` */
 	hotReset(): void {
 		this.#requireOpen("hot reset");
-		hotReset(this.kernel, this.fd, this.name);
+		hotReset(this.kernel, this.fd, this.#file.identity);
 	}
 
 	/** Unmaps its regions, closes it, and gives back its group and container. */
@@ -307,42 +320,10 @@ export class VfioDevice implements Disposable {
 	}
 }
 
-/** What {@link VfioDevice.open} has in hand once the file is open. */
-interface Opened extends DeviceInfo {
-	readonly fd: number;
-	readonly releases: Releases;
-}
-
 interface DeviceInfo {
 	readonly flags: number;
 	readonly regions: number;
 	readonly irqs: number;
-}
-
-function joinContainer(group: Group, name: string, options: OpenOptions): Container {
-	const wanted = options.container;
-	const present = group.container;
-	if (present) {
-		const elsewhere = wanted ? wanted !== present : options.addressSpace?.containers.includes(present) === false;
-		if (!elsewhere) return present;
-		throw new VfioError(
-			"device-in-use",
-			`Cannot open ${name}: a device of its IOMMU group ${group.id} is open in another address space of this process`,
-			{ device: name, remedy: ["Give all devices of a group the same container or address space."] },
-		);
-	}
-	if (wanted) {
-		group.join(wanted, name);
-		return wanted;
-	}
-	if (options.addressSpace) return options.addressSpace.place(group, name);
-	const container = Container.open(group.kernel);
-	try {
-		group.join(container, name);
-		return container;
-	} finally {
-		container[Symbol.dispose](); // the group keeps it from here on
-	}
 }
 
 function deviceInfo(kernel: Kernel, fd: number, name: string, kind: DeviceKind): DeviceInfo {

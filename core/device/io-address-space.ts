@@ -5,6 +5,7 @@
  */
 
 import { VfioError } from "../errors.ts";
+import type { Iommu } from "../iommu/iommu.ts";
 import { GuestMemoryMapper, type MapReport } from "../iommu/memory-map.ts";
 import type { Kernel } from "../kernel.ts";
 import type { KvmFiles } from "../machine/kvm-bypass.ts";
@@ -48,6 +49,11 @@ export class IoAddressSpace {
 	/** The containers that have a group at this moment. */
 	get containers(): readonly Container[] {
 		return this.#containers.filter((container) => container.groups.size > 0);
+	}
+
+	/** Where DMA goes: one for each of the containers. Each has all of the memory. */
+	get iommus(): readonly Iommu[] {
+		return this.containers.map((container) => container.iommu);
 	}
 
 	/**

@@ -1,28 +1,14 @@
 /**
- * Which pages devices may have written: `VFIO_IOMMU_DIRTY_PAGES`.
+ * Which pages devices may have written.
  *
  * @module
  */
-
 import { VfioError } from "../errors.ts";
 import type { Kernel, Memory } from "../kernel.ts";
-import { retry } from "../retry.ts";
-import {
-	VFIO_DMA_UNMAP_FLAG_GET_DIRTY_BITMAP,
-	VFIO_IOMMU_DIRTY_PAGES,
-	VFIO_IOMMU_DIRTY_PAGES_FLAG_GET_BITMAP,
-	VFIO_IOMMU_DIRTY_PAGES_FLAG_START,
-	VFIO_IOMMU_DIRTY_PAGES_FLAG_STOP,
-	VFIO_IOMMU_UNMAP_DMA,
-	vfio_bitmap,
-	vfio_iommu_type1_dirty_bitmap,
-	vfio_iommu_type1_dirty_bitmap_get,
-	vfio_iommu_type1_dma_unmap,
-} from "../uapi/vfio.ts";
-import type { Type1 } from "./type1.ts";
 
 /**
- * Dirty page tracking of a container. A kernel whose IOMMU has no dirty bits says of every page that it is dirty.
+ * Dirty page tracking of an I/O address space. A container whose IOMMU has no dirty bits says of every page that it is
+ * dirty; an address space of iommufd refuses then.
  *
  * @example
  * ```ts
@@ -31,31 +17,11 @@ import type { Type1 } from "./type1.ts";
  * iommu.dirty.stop();
  * ```
  */
-export class DirtyTracking implements Disposable {
-	readonly #kernel: Kernel;
-	readonly #fd: number;
-	readonly #iommu: Type1;
-	#buffer: Memory | undefined;
-
-	/** @param iommu whose mappings are tracked; it makes this object */
-	constructor(kernel: Kernel, fd: number, iommu: Type1) {
-		this.#kernel = kernel;
-		this.#fd = fd;
-		this.#iommu = iommu;
-	}
-
+export interface DirtyTracking {
 	/** @throws VfioError `unsupported-iommu`, `kernel`, `disposed` */
-	start(): void {
-		this.#capability();
-		this.#switch(VFIO_IOMMU_DIRTY_PAGES_FLAG_START, "start");
-	}
-
+	start(): void;
 	/** @throws VfioError `unsupported-iommu`, `kernel`, `disposed` */
-	stop(): void {
-		this.#capability();
-		this.#switch(VFIO_IOMMU_DIRTY_PAGES_FLAG_STOP, "stop");
-	}
-
+	stop(): void;
 	/**
 	 * The pages of a stretch that were written since they were asked for last.
 	 *
@@ -64,96 +30,65 @@ export class DirtyTracking implements Disposable {
 	 * @returns a bit for each page of the smallest size, the lowest first; valid until the next call
 	 * @throws VfioError `invalid-argument` when the bitmap is larger than the kernel takes, `unsupported-iommu`, `kernel`, `disposed`
 	 */
-	bitmap(iova: bigint, size: bigint): Uint8Array {
-		const { pageSize, memory, length } = this.#prepare(size);
-		const at = vfio_iommu_type1_dirty_bitmap.size;
-		const request = vfio_iommu_type1_dirty_bitmap.create(vfio_iommu_type1_dirty_bitmap_get.size);
-		request.argsz = request.bytes.length;
-		request.flags = VFIO_IOMMU_DIRTY_PAGES_FLAG_GET_BITMAP;
-		const get = vfio_iommu_type1_dirty_bitmap_get.view(request.bytes, at);
-		get.iova = iova;
-		get.size = size;
-		get.bitmap_pgsize = pageSize;
-		get.bitmap_size = BigInt(length);
-		get.bitmap_data = memory.address;
-		this.#call(VFIO_IOMMU_DIRTY_PAGES, request.bytes, "read");
-		return memory.bytes.subarray(0, length);
-	}
-
+	bitmap(iova: bigint, size: bigint): Uint8Array;
 	/**
-	 * Unmaps a stretch and says which of its pages were written, with no gap between the two.
+	 * Unmaps a stretch and says which of its pages were written.
 	 *
 	 * @returns as {@link bitmap}
 	 * @throws VfioError as {@link bitmap}
 	 */
-	unmap(iova: bigint, size: bigint): Uint8Array {
-		const { pageSize, memory, length } = this.#prepare(size);
-		const request = vfio_iommu_type1_dma_unmap.create(vfio_bitmap.size);
-		request.argsz = request.bytes.length;
-		request.flags = VFIO_DMA_UNMAP_FLAG_GET_DIRTY_BITMAP;
-		request.iova = iova;
-		request.size = size;
-		const bitmap = vfio_bitmap.view(request.bytes, vfio_iommu_type1_dma_unmap.size);
-		bitmap.pgsize = pageSize;
-		bitmap.size = BigInt(length);
-		bitmap.data = memory.address;
-		this.#call(VFIO_IOMMU_UNMAP_DMA, request.bytes, "read");
-		this.#iommu.forget(iova, size);
-		return memory.bytes.subarray(0, length);
+	unmap(iova: bigint, size: bigint): Uint8Array;
+}
+
+/** Memory for bitmaps, which the kernel writes by address; kept from one to the next. */
+export class DirtyBitmap implements Disposable {
+	readonly #kernel: Kernel;
+	#memory: Memory | undefined;
+
+	constructor(kernel: Kernel) {
+		this.#kernel = kernel;
 	}
 
-	/** Frees the bitmap's memory. */
-	[Symbol.dispose](): void {
-		this.#buffer?.[Symbol.dispose]();
-		this.#buffer = undefined;
-	}
-
-	#prepare(size: bigint): { pageSize: bigint; memory: Memory; length: number } {
-		const { pageSize, maxBitmapSize } = this.#capability();
+	/**
+	 * A zeroed bitmap, since the kernel writes only what belongs to a mapping.
+	 *
+	 * @param size bytes that it is about
+	 * @param limit the longest bitmap that the kernel takes, bytes
+	 * @throws VfioError `invalid-argument`, `kernel`
+	 */
+	prepare(size: bigint, pageSize: bigint, limit: bigint): { readonly address: bigint; readonly bytes: Uint8Array } {
 		const pages = (size + pageSize - 1n) / pageSize;
 		const length = ((pages + 63n) / 64n) * 8n;
-		if (length === 0n || length > maxBitmapSize)
+		if (length <= 0n || length > limit)
 			throw new VfioError(
 				"invalid-argument",
-				`Cannot read dirty pages: ${size} bytes need a bitmap of ${length} bytes, and the kernel takes 8 to ${maxBitmapSize}`,
+				`Cannot read dirty pages: ${size} bytes need a bitmap of ${length} bytes, and the kernel takes 8 to ${limit}`,
 			);
-		return { pageSize, memory: this.#room(Number(length)), length: Number(length) };
+		const memory = this.#room(Number(length));
+		const bytes = memory.bytes.subarray(0, Number(length));
+		bytes.fill(0);
+		return { address: memory.address, bytes };
 	}
 
-	/** Zeroed, since the kernel writes only the words that belong to a mapping. */
+	/** Frees the memory. */
+	[Symbol.dispose](): void {
+		this.#memory?.[Symbol.dispose]();
+		this.#memory = undefined;
+	}
+
 	#room(length: number): Memory {
-		if (!this.#buffer || this.#buffer.length < length) {
-			this[Symbol.dispose]();
-			try {
-				this.#buffer = this.#kernel.allocate(length);
-			} catch (cause) {
-				throw new VfioError("kernel", `Cannot read dirty pages: ${(cause as Error).message}`, { cause });
-			}
-		}
-		this.#buffer.bytes.fill(0, 0, length);
-		return this.#buffer;
-	}
-
-	#capability(): { pageSize: bigint; maxBitmapSize: bigint } {
-		const info = this.#iommu.info();
-		if (this.#iommu.version === 1 || !info.dirtyTracking)
-			throw new VfioError("unsupported-iommu", "Cannot track dirty pages: this kernel's container has no such thing");
-		return { pageSize: info.pageSize, maxBitmapSize: info.dirtyTracking.maxBitmapSize };
-	}
-
-	#switch(flags: number, action: string): void {
-		const request = vfio_iommu_type1_dirty_bitmap.create();
-		request.argsz = request.bytes.length;
-		request.flags = flags;
-		this.#call(VFIO_IOMMU_DIRTY_PAGES, request.bytes, action);
-	}
-
-	#call(request: number, bytes: Uint8Array, action: string): void {
+		if (this.#memory && this.#memory.length >= length) return this.#memory;
+		this[Symbol.dispose]();
 		try {
-			retry(() => this.#kernel.ioctl(this.#fd, request, bytes));
+			this.#memory = this.#kernel.allocate(length);
 		} catch (cause) {
-			const what = action === "read" ? "read dirty pages" : `${action} tracking dirty pages`;
-			throw new VfioError("kernel", `Cannot ${what}: ${(cause as Error).message}`, { cause });
+			throw new VfioError("kernel", `Cannot read dirty pages: ${(cause as Error).message}`, { cause });
 		}
+		return this.#memory;
 	}
+}
+
+/** What a call about dirty pages that failed means. @param action such as `read dirty pages` */
+export function dirtyCallFailed(action: string, cause: unknown): VfioError {
+	return new VfioError("kernel", `Cannot ${action}: ${(cause as Error).message}`, { cause });
 }

@@ -7,9 +7,9 @@ import { VfioError } from "../errors.ts";
 import type { Kernel } from "../kernel.ts";
 import type { GuestMemory, GuestMemoryListener, GuestMemoryRegion } from "../machine/machine.ts";
 import { Releases } from "../release.ts";
+import type { DmaMapping, Iommu } from "./iommu.ts";
 import { mayLock, memlock, memlockTooLow } from "./memlock.ts";
 import { type MappingPlan, type PlannedMapping, planMappings } from "./planner.ts";
-import type { DmaMapping, Type1 } from "./type1.ts";
 
 /** Memory that devices do not reach. */
 export interface MapReport {
@@ -34,19 +34,19 @@ export interface MapperOptions {
 }
 
 /**
- * Keeps a container's DMA mappings the same as a guest's memory. Failing to map RAM fails the attach; later it is reported,
+ * Keeps an I/O address space's DMA mappings the same as a guest's memory. Failing to map RAM fails the attach; later it is reported,
  * as are BARs and misaligned regions at any time.
  *
  * @example
  * ```ts
- * const mapper = GuestMemoryMapper.attach(container.iommu, machine.memory, {
+ * const mapper = GuestMemoryMapper.attach(device.iommu, machine.memory, {
  *   onReport: ({ severity, error }) => console.log(severity, error.message),
  * });
  * mapper[Symbol.dispose](); // unmaps all of it
  * ```
  */
 export class GuestMemoryMapper implements GuestMemoryListener, Disposable {
-	readonly #iommu: Type1;
+	readonly #iommu: Iommu;
 	readonly #options: MapperOptions;
 	readonly #mapped = new Map<GuestMemoryRegion, DmaMapping>();
 	/** What the memory replays during the attach, to be planned as a whole; undefined afterwards. */
@@ -54,7 +54,7 @@ export class GuestMemoryMapper implements GuestMemoryListener, Disposable {
 	#subscription: Disposable | undefined;
 	#inhibitor: Disposable | undefined;
 
-	private constructor(iommu: Type1, options: MapperOptions) {
+	private constructor(iommu: Iommu, options: MapperOptions) {
 		this.#iommu = iommu;
 		this.#options = options;
 	}
@@ -65,7 +65,7 @@ export class GuestMemoryMapper implements GuestMemoryListener, Disposable {
 	 * @throws VfioError `iova-out-of-range`, `dma-entries-exhausted`, `memlock-too-low`, `overlapping-memory`,
 	 *   `mapping-failed`, `kernel`; nothing is mapped then
 	 */
-	static attach(iommu: Type1, memory: GuestMemory, options: MapperOptions = {}): GuestMemoryMapper {
+	static attach(iommu: Iommu, memory: GuestMemory, options: MapperOptions = {}): GuestMemoryMapper {
 		const mapper = new GuestMemoryMapper(iommu, options);
 		const releases = new Releases();
 		try {

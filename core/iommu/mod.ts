@@ -1,10 +1,11 @@
 /**
- * DMA: from guest memory to the mappings of a container.
+ * DMA: from guest memory to the mappings of an I/O address space.
  *
  * @module
  */
 export type { DirtyTracking } from "./dirty-tracking.ts";
 export type { Interval } from "./interval-map.ts";
+export type { DmaAccess, DmaMapping, Iommu, IommuBackend, IommuInfo, IovaRange } from "./iommu.ts";
 export { type Memlock, memlock } from "./memlock.ts";
 export { GuestMemoryMapper, lockedBytes, type MapperOptions, type MapReport, requireMemlock } from "./memory-map.ts";
 export {
@@ -15,5 +16,4 @@ export {
 	type SkippedRegions,
 	type SkipReason,
 } from "./planner.ts";
-export type { DmaAccess, DmaMapping, Type1 } from "./type1.ts";
-export type { IovaRange, Type1Info } from "./type1-info.ts";
+export type { Type1 } from "./type1.ts";

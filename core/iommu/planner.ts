@@ -5,9 +5,9 @@
  */
 import { VfioError } from "../errors.ts";
 import type { GuestMemoryRegion } from "../machine/machine.ts";
-import type { IovaRange } from "./type1-info.ts";
+import type { IovaRange } from "./iommu.ts";
 
-/** What the IOMMU allows. {@link Type1Info} is one. */
+/** What the IOMMU allows. {@link IommuInfo} is one. */
 export interface PlannerLimits {
 	/** The IOMMU's smallest page, in bytes. */
 	readonly pageSize: bigint;
@@ -71,11 +71,11 @@ export interface MappingPlan {
  * start is rounded up and their end down to the IOMMU's pages, and what the IOMMU cannot do is found before it is asked.
  *
  * @param regions in any order
- * @param limits of the container; {@link Type1.info} has them
+ * @param limits of the IOMMU; {@link Iommu.info} has them
  * @returns what to map, in address order, and what cannot be mapped and why; it never throws
  * @example
  * ```ts
- * const plan = planMappings(regions, container.iommu.info());
+ * const plan = planMappings(regions, device.iommu.info());
  * for (const { iova, size } of plan.map) console.log(iova.toString(16), size);
  * ```
  */

@@ -21,34 +21,14 @@ import {
 	vfio_iommu_type1_info_dma_avail,
 	vfio_iova_range,
 } from "../uapi/vfio.ts";
-
-/** A stretch of IOVA space in which mappings may lie. */
-export interface IovaRange {
-	readonly start: bigint;
-	/** The last address, not the one after it. */
-	readonly end: bigint;
-}
-
-/** What a type 1 IOMMU can do at this moment; a further group can take some of it away. */
-export interface Type1Info {
-	/** A bit for each page size. */
-	readonly pageSizes: bigint;
-	/** The smallest page size in bytes: what addresses and sizes of mappings are multiples of. */
-	readonly pageSize: bigint;
-	/** Where mappings may lie, in order; undefined when the kernel does not say. */
-	readonly iovaRanges: readonly IovaRange[] | undefined;
-	/** How many mappings can still be made. */
-	readonly dmaAvail: number;
-	/** Dirty page tracking, or undefined when the kernel has none. */
-	readonly dirtyTracking: { readonly pageSizes: bigint; readonly maxBitmapSize: bigint } | undefined;
-}
+import type { IommuInfo, IovaRange } from "./iommu.ts";
 
 /** What kernels before the capability had, and what the module parameter `dma_entry_limit` is when nobody sets it. */
 const DEFAULT_DMA_ENTRIES = 65535;
 const DEFAULT_PAGE_SIZES = 4096n;
 
 /** @param fd a container that has an IOMMU @throws VfioError `kernel` */
-export function type1Info(kernel: Kernel, fd: number): Type1Info {
+export function type1Info(kernel: Kernel, fd: number): IommuInfo {
 	let bytes: Uint8Array;
 	try {
 		bytes = askWithRoom(

@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { Group } from "../device/group.ts";
+import { describeMembers } from "../device/hot-reset.ts";
 import { VfioError } from "../errors.ts";
 import {
 	PCI_BASE_ADDRESS_0,
@@ -88,9 +88,10 @@ function deviceReset(device: AssignableDevice, { flr, power }: StandardCapabilit
 function hotReset(device: AssignableDevice): ResetMethodInfo {
 	try {
 		const others = device.hotResetInfo().filter((member) => member.name !== device.name);
-		const list = others.map(({ name, group }) => {
-			const owner = Group.find(device.kernel, group);
-			return `${name} (group ${group}, ${owner?.devices.has(name) ? "in use here" : owner ? "owned" : "not owned here"})`;
+		const list = others.map((member) => {
+			const whose = member.inUse ? "in use here" : member.owned ? "owned" : "not owned here";
+			const text = describeMembers([member]);
+			return text.endsWith(")") ? `${text.slice(0, -1)}, ${whose})` : `${text} (${whose})`;
 		});
 		const company = others.length === 0 ? "with nothing else on it" : `together with ${list.join(", ")}`;
 		return { method: "hot-reset", exists: true, detail: `a reset of the bus, ${company}` };
@@ -114,7 +115,6 @@ export function sharedReset(
 		name: device.name,
 		needed: attached && needsSharedReset(traits),
 		members: () => device.hotResetInfo(),
-		owns: (group) => Group.find(device.kernel, group) !== undefined,
 		before: () => {
 			for (const step of before) steps[step]();
 		},
@@ -127,9 +127,8 @@ export function sharedReset(
 
 /** A reset of the bus, unless it would pull another device away from under the guest that has it. */
 function hotResetAlone(device: AssignableDevice): void {
-	const { kernel, name } = device;
-	const others = device.hotResetInfo().filter((member) => member.name !== name);
-	const busy = others.find((member) => Group.find(kernel, member.group)?.devices.has(member.name));
+	const { name } = device;
+	const busy = device.hotResetInfo().find((member) => member.name !== name && member.inUse);
 	if (busy)
 		throw new VfioError("reset-failed", `Cannot hot reset ${name} alone: ${busy.name} is in use as well`, {
 			device: name,

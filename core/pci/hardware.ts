@@ -9,10 +9,14 @@ import type { AccessWidth, Kernel, Mapping } from "../kernel.ts";
 
 /** A device that a hot reset would reset. */
 export interface HotResetMember {
-	/** Its IOMMU group. */
-	readonly group: number;
-	/** Such as `0000:05:00.1`. */
+	/** What the opened device is called where this process has it open, and else its address. */
 	readonly name: string;
+	/** Its IOMMU group, where groups decide who owns it. */
+	readonly group: number | undefined;
+	/** This process may reset it. */
+	readonly owned: boolean;
+	/** This process has it open. */
+	readonly inUse: boolean;
 }
 
 /** An opened VFIO device, as far as {@link AssignedFunction} uses it. */

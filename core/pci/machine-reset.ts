@@ -4,6 +4,7 @@
  *
  * @module
  */
+import { describeMembers } from "../device/hot-reset.ts";
 import type { HotResetMember } from "./hardware.ts";
 import type { ResetReport } from "./reset.ts";
 
@@ -14,8 +15,6 @@ export interface SharedReset {
 	readonly needed: boolean;
 	/** Everything on its bus, itself included. @throws VfioError `reset-failed` when the bus cannot be reset */
 	members(): readonly HotResetMember[];
-	/** Whether this process has the IOMMU group. */
-	owns(group: number): boolean;
 	/** Interrupts and DMA off. It does not throw. */
 	before(): void;
 	/** Resets the bus. @throws VfioError `reset-failed` */
@@ -35,7 +34,7 @@ export interface SharedResetCandidate {
 	readonly name: string;
 	readonly needed: boolean;
 	/** What is on its bus; or why the bus cannot be reset. */
-	readonly members: readonly (HotResetMember & { readonly owned: boolean })[] | string;
+	readonly members: readonly Omit<HotResetMember, "inUse">[] | string;
 }
 
 /** Which buses to reset, and which functions stay as their own reset left them. */
@@ -79,8 +78,7 @@ export function planMachineReset(candidates: readonly SharedResetCandidate[]): M
 		}
 		const foreign = members.filter((member) => !member.owned && member.name !== name);
 		if (foreign.length > 0) {
-			const list = foreign.map((member) => `${member.name} (group ${member.group})`).join(", ");
-			left.push({ name, reason: `a reset of its bus would also reset ${list}, not owned here` });
+			left.push({ name, reason: `a reset of its bus would also reset ${describeMembers(foreign)}, not owned here` });
 			continue;
 		}
 		const others = candidates
@@ -121,8 +119,7 @@ function candidate(reset: SharedReset): SharedResetCandidate {
 	const { name, needed } = reset;
 	if (!needed) return { name, needed, members: [] };
 	try {
-		const members = reset.members().map((member) => ({ ...member, owned: reset.owns(member.group) }));
-		return { name, needed, members };
+		return { name, needed, members: reset.members() };
 	} catch (error) {
 		return { name, needed, members: messageOf(error) };
 	}

@@ -62,7 +62,7 @@ describe("binding on a simulated Linux", () => {
 		bindGroup(kernel, NVME);
 		const device = VfioDevice.open(kernel, NVME);
 		const memory = kernel.allocate(4096);
-		device.container.iommu.map(0n, memory.address, 4096n);
+		device.iommu.map(0n, memory.address, 4096n);
 		const unbound = linux.writeFileAsync(linux.process(), "/sys/bus/pci/drivers/vfio-pci/unbind", NVME);
 		device[Symbol.dispose]();
 		await unbound;

@@ -37,7 +37,7 @@ describe("guest memory on a simulated Linux", () => {
 	it("is mapped and pinned while the device is there, and nothing is left afterwards", () => {
 		const memory = root.allocate(4 * MIB);
 		const device = VfioDevice.open(root, NVME);
-		const mapper = GuestMemoryMapper.attach(device.container.iommu, new TestMemory([ram(memory)]));
+		const mapper = GuestMemoryMapper.attach(device.iommu, new TestMemory([ram(memory)]));
 		expect(linux.leaks()).toMatchObject({ dmaMappings: 1, pinnedPages: 1024 });
 		mapper[Symbol.dispose]();
 		expect(linux.leaks()).toMatchObject({ dmaMappings: 0, pinnedPages: 0 });
@@ -50,7 +50,7 @@ describe("guest memory on a simulated Linux", () => {
 		const memory = root.allocate(MIB);
 		const guest = new TestMemory([ram(memory)]);
 		const device = VfioDevice.open(root, NVME);
-		GuestMemoryMapper.attach(device.container.iommu, guest);
+		GuestMemoryMapper.attach(device.iommu, guest);
 		device[Symbol.dispose]();
 		memory[Symbol.dispose]();
 		expect([leaks(), guest.listeners.size]).toEqual([[], 0]);
@@ -59,14 +59,12 @@ describe("guest memory on a simulated Linux", () => {
 	it("around the interrupts' range goes in, across it is refused with the ranges", () => {
 		const device = VfioDevice.open(root, NVME);
 		const memory = root.allocate(2 * MIB);
-		const across = vfioError(() =>
-			GuestMemoryMapper.attach(device.container.iommu, new TestMemory([ram(memory, 0xfed0_0000n)])),
-		);
+		const across = vfioError(() => GuestMemoryMapper.attach(device.iommu, new TestMemory([ram(memory, 0xfed0_0000n)])));
 		expect(across.code).toBe("iova-out-of-range");
 		expect(across.message).toContain("0x0-0xfedfffff, 0xfef00000-");
 		const half = { memory, length: MIB };
 		const regions = [ram(memory, 0xfed0_0000n, half), ram(memory, 0xfef0_0000n, { ...half, offset: MIB })];
-		GuestMemoryMapper.attach(device.container.iommu, new TestMemory(regions));
+		GuestMemoryMapper.attach(device.iommu, new TestMemory(regions));
 		expect(linux.leaks().dmaMappings).toBe(2);
 	});
 
@@ -80,12 +78,12 @@ describe("guest memory on a simulated Linux", () => {
 		const device = VfioDevice.open(root, NVME);
 		const memory = root.allocate(3 * MIB);
 		const regions = [0, 1, 2].map((n) => ram(memory, BigInt(n * 2 * MIB), { length: MIB, offset: n * MIB }));
-		const error = vfioError(() => GuestMemoryMapper.attach(device.container.iommu, new TestMemory(regions)));
+		const error = vfioError(() => GuestMemoryMapper.attach(device.iommu, new TestMemory(regions)));
 		expect(error.code).toBe("dma-entries-exhausted");
 		expect(error.message).toContain("3 mappings are needed, and the kernel allows 2 more");
 		const lifetime = {};
 		const together = [0, 1, 2].map((n) => ram(memory, BigInt(n * MIB), { length: MIB, offset: n * MIB, lifetime }));
-		GuestMemoryMapper.attach(device.container.iommu, new TestMemory(together));
+		GuestMemoryMapper.attach(device.iommu, new TestMemory(together));
 		expect(linux.leaks().dmaMappings).toBe(1);
 	});
 });
@@ -95,8 +93,7 @@ describe("locked memory on a simulated Linux", () => {
 		const process = user({ memlock: MIB });
 		const memory = process.allocate(4 * MIB);
 		const device = VfioDevice.open(process, NVME);
-		const attach = () =>
-			GuestMemoryMapper.attach(device.container.iommu, new TestMemory([ram(memory)]), { device: NVME });
+		const attach = () => GuestMemoryMapper.attach(device.iommu, new TestMemory([ram(memory)]), { device: NVME });
 		const error = vfioError(attach);
 		expect([error.code, error.device, error.errno]).toEqual(["memlock-too-low", NVME, undefined]);
 		expect(error.message).toContain("needs 4194304 bytes");
@@ -109,7 +106,7 @@ describe("locked memory on a simulated Linux", () => {
 		const process = user({ memlock: MIB });
 		const memory = process.allocate(4 * MIB);
 		const device = VfioDevice.open(process, NVME);
-		const error = vfioError(() => device.container.iommu.map(0n, memory.address, BigInt(4 * MIB)));
+		const error = vfioError(() => device.iommu.map(0n, memory.address, BigInt(4 * MIB)));
 		expect([error.code, error.errno]).toEqual(["memlock-too-low", ENOMEM]);
 		expect(error.message).toContain("needs 4194304 bytes");
 	});
@@ -119,7 +116,7 @@ describe("locked memory on a simulated Linux", () => {
 			const process = user(options as ProcessOptions);
 			const memory = process.allocate(4 * MIB);
 			const device = VfioDevice.open(process, NVME);
-			GuestMemoryMapper.attach(device.container.iommu, new TestMemory([ram(memory)]));
+			GuestMemoryMapper.attach(device.iommu, new TestMemory([ram(memory)]));
 			device[Symbol.dispose]();
 			memory[Symbol.dispose]();
 		}
@@ -174,7 +171,7 @@ describe("dirty tracking on a simulated Linux", () => {
 	it("reports every mapped page as dirty, as an IOMMU without dirty bits does", () => {
 		const device = VfioDevice.open(root, NVME);
 		const memory = root.allocate(100 * 4096);
-		const { iommu } = device.container;
+		const { iommu } = device;
 		iommu.map(0n, memory.address, 100n * 4096n);
 		iommu.dirty.start();
 		const bitmap = iommu.dirty.bitmap(0n, 100n * 4096n);

@@ -34,7 +34,7 @@ export class NvmeReader implements Disposable {
 	constructor(kernel: Kernel, device: VfioDevice) {
 		this.#registers = this.#releases.use(device.mapRegion(0));
 		this.#memory = this.#releases.use(kernel.allocate(16 * PAGE));
-		this.#releases.use(device.container.iommu.map(0n, this.#memory.address, BigInt(this.#memory.length)));
+		this.#releases.use(device.iommu.map(0n, this.#memory.address, BigInt(this.#memory.length)));
 		this.#view = new DataView(this.#memory.bytes.buffer, this.#memory.bytes.byteOffset);
 		device.writeRegion(7, 4, 2, 0x6);
 		this.#registers.write(0x14, 4, 0);

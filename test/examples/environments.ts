@@ -10,11 +10,11 @@ import {
 	bindGroup,
 	type Container,
 	type GuestBar,
+	type Iommu,
 	type Kernel,
 	PciTopology,
 	type Releases,
 	type SharedResetCandidate,
-	type Type1,
 	VfioDevice,
 } from "../../core/mod.ts";
 import type { ConfigHardware } from "../../core/pci/config-space.ts";
@@ -78,10 +78,10 @@ class Bound extends Booted {
 		return this.#device;
 	}
 	get container(): Container {
-		return this.device.container;
+		return this.device.container as Container;
 	}
-	get iommu(): Type1 {
-		return this.device.container.iommu;
+	get iommu(): Iommu {
+		return this.device.iommu;
 	}
 }
 
@@ -178,6 +178,7 @@ const PLACES = {
 	"core/host/doctor.ts": () => ({ environment: new Bound() }),
 	"core/host/sysfs.ts": () => ({ environment: new Booted() }),
 	"core/iommu/dirty-tracking.ts": () => ({ environment: new Bound() }),
+	"core/iommu/iommu.ts": () => ({ environment: new Bound() }),
 	"core/iommu/memory-map.ts": () => ({ environment: new Vmm() }),
 	"core/iommu/planner.ts": () => ({ environment: new Vmm() }),
 	"core/iommu/type1.ts": () => ({ environment: new Bound() }),

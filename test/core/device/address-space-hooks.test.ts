@@ -58,7 +58,7 @@ describe("IoAddressSpace.kvm", () => {
 		const kvm = new FakeKvm();
 		const addressSpace = new IoAddressSpace(vfio.kernel, { kvm });
 		const devices = [GPU, AUDIO].map((name) => VfioDevice.open(vfio.kernel, name, { addressSpace }));
-		expect(kvm.files).toEqual([devices[0]?.group.fd]);
+		expect(kvm.files).toEqual([devices[0]?.group?.fd]);
 		devices[0]?.[Symbol.dispose]();
 		expect(kvm.files.length).toBe(1);
 		devices[1]?.[Symbol.dispose]();

@@ -190,16 +190,16 @@ describe("hot reset", () => {
 	it("hotResetInfo() lists every device that it reaches", () => {
 		affected([12, 0], [13, 1], [14, 0x0a]);
 		expect(device.hotResetInfo()).toEqual([
-			{ name: "0000:05:00.0", group: 12 },
-			{ name: "0000:05:00.1", group: 13 },
-			{ name: "0000:05:01.2", group: 14 },
+			{ name: "0000:05:00.0", address: "0000:05:00.0", group: 12, owned: true, inUse: true },
+			{ name: "0000:05:00.1", address: "0000:05:00.1", group: 13, owned: false, inUse: false },
+			{ name: "0000:05:01.2", address: "0000:05:01.2", group: 14, owned: false, inUse: false },
 		]);
 	});
 	it("hotReset() names the groups of this process, each once", () => {
 		affected([12, 0], [13, 1], [12, 2]);
 		const other = VfioDevice.open(fake.kernel, "05:00.1");
 		device.hotReset();
-		expect(fds).toEqual([[device.group.fd, other.group.fd]]);
+		expect(fds).toEqual([[device.group?.fd, other.group?.fd]]);
 	});
 	it("RST-06 hotReset() names what it does not own, and resets nothing", () => {
 		affected([12, 0], [13, 1]);

@@ -31,7 +31,7 @@ const live = () => fake.mapped.map(({ iova }) => iova);
 
 describe("DMA in the field", () => {
 	it("DMA-03 does not try again after any other EINVAL", () => {
-		const { iommu } = VfioDevice.open(fake.kernel, FIRST).container;
+		const { iommu } = VfioDevice.open(fake.kernel, FIRST);
 		iommu.map(0n, 0x7000_0000n, 0x1000n);
 		fake.answers.set(VFIO_IOMMU_UNMAP_DMA, EINVAL);
 		fake.requests.length = 0;
@@ -42,7 +42,7 @@ describe("DMA in the field", () => {
 	it("DMA-08 moves peer-to-peer mappings with their BARs, by the address that was mapped; none is left", () => {
 		const bars = [0xe600_0000n, 0x7ee0_0000_00n, 0x7efc_0000_00n].map((at) => region(at, 0x10000, { kind: "device" }));
 		const memory = new TestMemory(bars);
-		const { iommu } = VfioDevice.open(fake.kernel, FIRST).container;
+		const { iommu } = VfioDevice.open(fake.kernel, FIRST);
 		const mapper = GuestMemoryMapper.attach(iommu, memory);
 		const moved = [0xc000_0000n, 0x1_0000_0000n, 0x1_1000_0000n].map((at, n) => {
 			const bar = bars[n] as (typeof bars)[number];
@@ -90,7 +90,7 @@ describe("DMA in the field", () => {
 	});
 
 	it("DMA-16 keeps the kernel's granularity: neighbours are unmapped one by one, and a repeat takes no second slot", () => {
-		const { iommu } = VfioDevice.open(fake.kernel, FIRST).container;
+		const { iommu } = VfioDevice.open(fake.kernel, FIRST);
 		iommu.map(0n, 0x7000_0000n, 0x4000n);
 		iommu.map(0x4000n, 0x7000_4000n, 0xc000n);
 		iommu.map(0n, 0x7000_0000n, 0x4000n);
@@ -173,7 +173,7 @@ describe("security in the field", () => {
 			});
 			expect([bad.map, bad.skipped[0]?.reason, bad.skipped[0]?.fatal]).toEqual([[], "outside-memory", true]);
 		}
-		const { iommu } = VfioDevice.open(fake.kernel, FIRST).container;
+		const { iommu } = VfioDevice.open(fake.kernel, FIRST);
 		fake.requests.length = 0;
 		for (const [iova, size] of [
 			[0xffff_ffff_ffff_f000n, 0x2000n],

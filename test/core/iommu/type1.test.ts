@@ -20,7 +20,7 @@ function start(prepare: (fake: FakeVfio) => void = () => {}): void {
 	fake = new FakeVfio();
 	prepare(fake);
 	device = VfioDevice.open(fake.kernel, "05:00.0");
-	iommu = device.container.iommu;
+	iommu = device.iommu as Type1;
 }
 beforeEach(() => start());
 

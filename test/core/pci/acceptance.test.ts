@@ -276,9 +276,9 @@ describe("life cycle of the first seed", () => {
 		const vfio = new FakeVfio();
 		const device = VfioDevice.open(vfio.kernel, "05:00.0");
 		expect(device.region(0)).toMatchObject({ index: 0, size: 0x4000, flags: 7, mappable: true });
-		expect([device.name, device.group.id, device.resettable]).toEqual(["0000:05:00.0", 12, true]);
-		expect([...device.group.devices]).toEqual(["0000:05:00.0"]);
-		expect(device.container.groups.has(device.group)).toBe(true);
+		expect([device.name, device.groupId, device.resettable]).toEqual(["0000:05:00.0", 12, true]);
+		expect([...(device.group?.devices ?? [])]).toEqual(["0000:05:00.0"]);
+		expect(device.group && device.container?.groups.has(device.group)).toBe(true);
 		const { fn } = assign();
 		expect(fn.plan.bars[0]).toMatchObject({ index: 0, mapped: [{ end: TABLE }, { start: 0x3000 }] });
 		expect(fn.plan.interrupts).toEqual({ intx: 1, msi: 4, msix: 8 });

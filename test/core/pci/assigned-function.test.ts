@@ -248,7 +248,7 @@ describe("AssignedFunction.reset()", () => {
 
 	it("falls back to a reset of the bus, unless that would take another device down", () => {
 		const alone = assign({ resettable: false });
-		alone.device.members = [{ name: "0000:05:00.0", group: 25 }];
+		alone.device.members = [{ name: "0000:05:00.0", group: 25, owned: true, inUse: true }];
 		expect(alone.fn.reset()).toMatchObject({ method: "hot-reset", tried: [] });
 	});
 

@@ -52,8 +52,7 @@ describe("resetMachine()", () => {
 		const sharedReset: SharedReset = {
 			name,
 			needed,
-			members: () => members.map((one) => ({ name: one, group: 12 })),
-			owns: () => true,
+			members: () => members.map((one) => ({ ...member(one), inUse: true })),
 			before: () => void log.push(`before ${name}`),
 			perform: () => {
 				log.push(`perform ${name}`);
@@ -95,7 +94,7 @@ describe("resetMachine()", () => {
 
 	it("takes assigned functions", () => {
 		const { device, fn } = assign({ resettable: false });
-		device.members = [{ name: device.name, group: 25 }];
+		device.members = [{ ...member(device.name, 25), inUse: true }];
 		const report = resetMachine([fn]);
 		expect(report.functions[0]?.report.method).toBe("hot-reset");
 		expect(report.left[0]?.reason).toContain("no other function");
@@ -117,8 +116,8 @@ describe("the report of a reset", () => {
 	it("says which methods exist, which was used, and what failed and why", () => {
 		const { device, fn } = assign();
 		device.members = [
-			{ name: device.name, group: 25 },
-			{ name: NIC, group: 13 },
+			{ ...member(device.name, 25), inUse: true },
+			{ ...member(NIC, 13, false), inUse: false },
 		];
 		device.failing = ["reset"];
 		const report = fn.reset();

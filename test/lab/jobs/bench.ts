@@ -4,6 +4,7 @@
  */
 import { writeFileSync } from "node:fs";
 import process from "node:process";
+import type { Container } from "../../../core/device/container.ts";
 import { VfioDevice } from "../../../core/device/device.ts";
 import { bindGroup } from "../../../core/host/bind.ts";
 import { AssignedFunction } from "../../../core/pci/assigned-function.ts";
@@ -121,14 +122,15 @@ function openRow(program: string, group: number): Promise<Row> {
 }
 
 async function deviceRows(c: CProgram, device: VfioDevice): Promise<Row[]> {
-	const { container } = device;
+	const { iommu } = device;
+	const container = device.container as Container;
 	const info = vfio_region_info.create();
 	info.argsz = vfio_region_info.size;
 	const bar = device.mapRegion(0);
 	const memory = kernel.allocate(LARGE);
 	memory.bytes.fill(1);
 	const mapAndUnmap = (size: bigint) => (count: number) => {
-		for (let n = 0; n < count; n++) container.iommu.map(IOVA, memory.address, size)[Symbol.dispose]();
+		for (let n = 0; n < count; n++) iommu.map(IOVA, memory.address, size)[Symbol.dispose]();
 	};
 	// Each has a loop of its own, as in C: one that is shared would call its body anew each time.
 	const operations: readonly Operation[] = [
@@ -269,7 +271,7 @@ async function bench(): Promise<void> {
 	try {
 		const open = await openRow(program, group.plan.group);
 		const device = releases.use(VfioDevice.open(kernel, EDU));
-		const programs = [1, 2].map(() => new CProgram(program, device.container.fd, device.fd, PAGE));
+		const programs = [1, 2].map(() => new CProgram(program, (device.container as Container).fd, device.fd, PAGE));
 		const [first, second] = programs as [CProgram, CProgram];
 		try {
 			rows.push(...(await deviceRows(first, device)), await interruptRow(first, second, device), open);

@@ -52,7 +52,7 @@ async function run({
 	try {
 		releases.use(bindGroup(kernel, address));
 		const device = releases.use(VfioDevice.open(kernel, address));
-		GuestMemoryMapper.attach(device.container.iommu, machine.memory);
+		GuestMemoryMapper.attach(device.iommu, machine.memory);
 		const fn = releases.use(AssignedFunction.attach(device, { onReport: (message) => reports.push(message) }));
 		if (port) machine.topology.addRootPort("rp1", { address: parseSlotAddress("8") });
 		machine.topology.plug(fn, port ? { bus: "rp1" } : { address: parseSlotAddress("5") });
