@@ -47,6 +47,9 @@ interface HotResetInfo {
 	readonly allOwned: boolean;
 }
 
+/** All functions of all buses of a PCI segment: no reset reaches more. */
+const MOST = 65536;
+
 /**
  * `VFIO_DEVICE_GET_PCI_HOT_RESET_INFO`: every device, of whatever driver, that a reset of the slot or bus reaches.
  *
@@ -63,7 +66,8 @@ function ask(kernel: Kernel, fd: number, device: DeviceIdentity): HotResetInfo {
 		try {
 			// EAGAIN: a device came or went between the kernel's two counts.
 			retry(() => kernel.ioctl(fd, VFIO_DEVICE_GET_PCI_HOT_RESET_INFO, info.bytes), EAGAIN);
-			return { info, enough: true };
+			// A count above the room that was given names devices that are not in the answer.
+			return { info, enough: info.count <= count };
 		} catch (cause) {
 			if (isErrno(cause, ENOSPC)) return { info, enough: false };
 			const reason = isErrno(cause, ENODEV) ? "neither its slot nor its bus can be reset" : (cause as Error).message;
@@ -72,7 +76,11 @@ function ask(kernel: Kernel, fd: number, device: DeviceIdentity): HotResetInfo {
 	};
 	let answer = request(0);
 	// The first answer only counts. Each further round means that a device was plugged in meanwhile.
-	for (let round = 0; !answer.enough && round < 8; round++) answer = request(answer.info.count);
+	for (let round = 0; !answer.enough && round < 8; round++) {
+		const { count } = answer.info;
+		if (count > MOST) throw failed(device, `the kernel speaks of ${count} devices`);
+		answer = request(count);
+	}
 	if (!answer.enough) throw failed(device, "its bus does not stop changing");
 	const { info } = answer;
 	// What the first field of an entry is depends on how the device was opened, and the kernel says which.

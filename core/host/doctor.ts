@@ -24,7 +24,7 @@ import { LOCKED_MEMORY } from "./doctor/locked-memory.ts";
 import { MODULES } from "./doctor/modules.ts";
 import { CONTAINER_NODE, GROUP_NODE } from "./doctor/nodes.ts";
 import { groupMembers, groupOf } from "./groups.ts";
-import { PciSysfs } from "./sysfs.ts";
+import { PciSysfs, unlessGone } from "./sysfs.ts";
 
 export type { Check, DeviceSubject, Finding, FindingLevel, HostSubject, Outcome } from "./doctor/check.ts";
 
@@ -87,7 +87,9 @@ export function examineHost(kernel: Kernel, options: DoctorOptions = {}): Findin
 /** The functions of a host that may be assigned: all but bridges, whatever driver they have. */
 export function assignableEndpoints(kernel: Kernel): string[] {
 	const pci = new PciSysfs(kernel);
-	return pci.devices().filter((name) => !isBridge(pci, name) && pci.ids(name).class >> 16 !== PCI_BASE_CLASS_BRIDGE);
+	return pci
+		.devices()
+		.filter((name) => unlessGone(() => !isBridge(pci, name) && pci.ids(name).class >> 16 !== PCI_BASE_CLASS_BRIDGE));
 }
 
 function examineDevice(kernel: Kernel, name: string, asked: boolean): Finding[] {

@@ -7,7 +7,7 @@ import { VfioError } from "../errors.ts";
 import type { Kernel } from "../kernel.ts";
 import { formatPciAddress, parsePciAddress } from "./address.ts";
 import { nearestName } from "./nearest.ts";
-import { PciSysfs, reading, readNames } from "./sysfs.ts";
+import { PciSysfs, reading, readNames, unlessGone } from "./sysfs.ts";
 
 /** A device of an IOMMU group. */
 export interface GroupMember {
@@ -51,18 +51,22 @@ export function groupMembers(kernel: Kernel, group: number): GroupMember[] {
 	const pci = new PciSysfs(kernel);
 	const path = `/sys/kernel/iommu_groups/${group}/devices`;
 	const names = reading(path, () => kernel.readDirectory(path));
-	return names.map((name) => {
-		if (!pci.exists(name)) return { name, driver: undefined, bridge: false, override: undefined, id: "", class: 0 };
-		const ids = pci.ids(name);
-		return {
-			name,
-			driver: pci.driver(name),
-			bridge: pci.isBridge(name),
-			override: pci.driverOverride(name),
-			id: `${hex4(ids.vendor)} ${hex4(ids.device)}`,
-			class: ids.class,
-		};
+	return names.flatMap((name) => {
+		if (!pci.exists(name)) return [{ name, driver: undefined, bridge: false, override: undefined, id: "", class: 0 }];
+		return unlessGone(() => memberOf(pci, name)) ?? [];
 	});
+}
+
+function memberOf(pci: PciSysfs, name: string): GroupMember {
+	const ids = pci.ids(name);
+	return {
+		name,
+		driver: pci.driver(name),
+		bridge: pci.isBridge(name),
+		override: pci.driverOverride(name),
+		id: `${hex4(ids.vendor)} ${hex4(ids.device)}`,
+		class: ids.class,
+	};
 }
 
 function hex4(value: number): string {

@@ -6,8 +6,8 @@
 
 import { KernelError, VfioError } from "../errors.ts";
 import type { Kernel } from "../kernel.ts";
-import { retry } from "../retry.ts";
-import { ENOENT } from "../uapi/errno.ts";
+import { isErrno, retry } from "../retry.ts";
+import { ENODEV, ENOENT } from "../uapi/errno.ts";
 import { PCI_HEADER_TYPE, PCI_HEADER_TYPE_MASK, PCI_HEADER_TYPE_NORMAL } from "../uapi/pci_regs.ts";
 
 const DEVICES = "/sys/bus/pci/devices";
@@ -72,6 +72,23 @@ export function readText(kernel: Kernel, path: string): string {
 	return latin1(reading(path, () => kernel.readFile(path))).replace(/\n$/, "");
 }
 
+/**
+ * Looks at a device of a list; undefined when it has gone since the list was made, as virtual functions do, and what was
+ * unplugged.
+ */
+export function unlessGone<T>(look: () => T): T | undefined {
+	try {
+		return look();
+	} catch (error) {
+		if (error instanceof VfioError && isErrno(error.cause, ENOENT, ENODEV)) return undefined;
+		throw error;
+	}
+}
+
+function malformed(path: string, text: string): VfioError {
+	return new VfioError("kernel", `Cannot make sense of ${path}: "${text}"`);
+}
+
 /** The names in a directory, or undefined when it does not exist. @throws VfioError `kernel` */
 export function readNames(kernel: Kernel, path: string): string[] | undefined {
 	return readingIfThere(path, () => kernel.readDirectory(path));
@@ -115,7 +132,7 @@ export class PciSysfs {
 
 	/** @throws VfioError `kernel` */
 	ids(name: string): PciIds {
-		const number = (file: string) => Number.parseInt(readText(this.#kernel, `${this.path(name)}/${file}`), 16);
+		const number = (file: string) => this.#number(`${this.path(name)}/${file}`);
 		return {
 			vendor: number("vendor"),
 			device: number("device"),
@@ -138,18 +155,22 @@ export class PciSysfs {
 
 	/** The function's IOMMU group, or undefined when it has none. @throws VfioError `kernel` */
 	group(name: string): number | undefined {
-		const group = this.#linkName(`${this.path(name)}/iommu_group`);
-		return group === undefined ? undefined : Number.parseInt(group, 10);
+		const path = `${this.path(name)}/iommu_group`;
+		const group = this.#linkName(path);
+		if (group !== undefined && !/^\d{1,9}$/.test(group)) throw malformed(path, group);
+		return group === undefined ? undefined : Number(group);
 	}
 
 	/** The BARs, the ROM and what else the function decodes. @throws VfioError `kernel` */
 	resources(name: string): PciResource[] {
-		const lines = readText(this.#kernel, `${this.path(name)}/resource`).split("\n");
+		const path = `${this.path(name)}/resource`;
+		const lines = readText(this.#kernel, path).split("\n");
 		return lines
 			.filter((line) => line !== "")
 			.map((line) => {
-				const [start, end, flags] = line.split(" ");
-				return { start: BigInt(start ?? 0), end: BigInt(end ?? 0), flags: BigInt(flags ?? 0) };
+				const [, start, end, flags] = /^(0x[0-9a-f]+) (0x[0-9a-f]+) (0x[0-9a-f]+)$/i.exec(line) ?? [];
+				if (start === undefined || end === undefined || flags === undefined) throw malformed(path, line);
+				return { start: BigInt(start), end: BigInt(end), flags: BigInt(flags) };
 			});
 	}
 
@@ -182,6 +203,12 @@ export class PciSysfs {
 	/** A virtual function of an SR-IOV device. @throws VfioError `kernel` */
 	isVirtualFunction(name: string): boolean {
 		return this.#linkName(`${this.path(name)}/physfn`) !== undefined;
+	}
+
+	#number(path: string): number {
+		const text = readText(this.#kernel, path);
+		if (!/^0x[0-9a-f]+$/i.test(text)) throw malformed(path, text);
+		return Number(text);
 	}
 
 	#linkName(path: string): string | undefined {

@@ -1,4 +1,4 @@
-import { PciSysfs } from "../../core/host/sysfs.ts";
+import { PciSysfs, unlessGone } from "../../core/host/sysfs.ts";
 import type { Command } from "../cli/command.ts";
 import { hexDigits, table } from "../cli/text.ts";
 import { HOST_OPTIONS, openHost } from "./host-options.ts";
@@ -25,18 +25,7 @@ export const list: Command = {
 		const opened = await openHost(parsed, terminal);
 		try {
 			const pci = new PciSysfs(opened.kernel);
-			const devices = pci.devices().map((address): ListedDevice => {
-				const ids = pci.ids(address);
-				return {
-					address,
-					vendor: hexDigits(ids.vendor, 4),
-					device: hexDigits(ids.device, 4),
-					class: hexDigits(ids.class, 6),
-					iommuGroup: pci.group(address) ?? null,
-					driver: pci.driver(address) ?? null,
-					bridge: pci.isBridge(address),
-				};
-			});
+			const devices = pci.devices().flatMap((address) => unlessGone(() => listed(pci, address)) ?? []);
 			if (parsed.values.has("json")) {
 				terminal.print(JSON.stringify({ host: opened.description, devices }));
 				return 0;
@@ -57,3 +46,16 @@ export const list: Command = {
 		}
 	},
 };
+
+function listed(pci: PciSysfs, address: string): ListedDevice {
+	const ids = pci.ids(address);
+	return {
+		address,
+		vendor: hexDigits(ids.vendor, 4),
+		device: hexDigits(ids.device, 4),
+		class: hexDigits(ids.class, 6),
+		iommuGroup: pci.group(address) ?? null,
+		driver: pci.driver(address) ?? null,
+		bridge: pci.isBridge(address),
+	};
+}

@@ -62,8 +62,8 @@ export const RESERVED_REGIONS: Check<DeviceSubject> = {
 		const text = evidence(kernel, `${GROUPS}/${group}/reserved_regions`);
 		if (text === undefined) return undefined;
 		const regions = text.split("\n").flatMap((line) => {
-			const [start, end, kind] = line.split(" ");
-			return start && end && kind ? [{ range: `${short(start)}-${short(end)}`, kind }] : [];
+			const [, start, end, kind] = /^0x0*([0-9a-f]+) 0x0*([0-9a-f]+) (\S+)$/i.exec(line) ?? [];
+			return start && end && kind ? [{ range: `0x${start}-0x${end}`, kind }] : [];
 		});
 		if (regions.every(({ kind }) => kind === "msi")) return undefined;
 		const list = regions.map(({ range, kind }) => `${range} (${KINDS[kind] ?? kind})`).join(", ");
@@ -84,7 +84,3 @@ const KINDS: Readonly<Record<string, string>> = {
 	direct: "the firmware's",
 	"direct-relaxable": "legacy, given up when it is assigned",
 };
-
-function short(address: string): string {
-	return `0x${BigInt(address).toString(16)}`;
-}

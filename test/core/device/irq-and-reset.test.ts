@@ -215,10 +215,30 @@ describe("hot reset", () => {
 	it("gives up on a bus that does not stop changing", () => {
 		fake.answers.set(VFIO_DEVICE_GET_PCI_HOT_RESET_INFO, (argument) => {
 			const bytes = argument as Uint8Array;
-			new DataView(bytes.buffer).setUint32(8, bytes.length, true);
+			new DataView(bytes.buffer).setUint32(8, (bytes.length - 12) / 8 + 1, true);
 			throw new KernelError(ENOSPC, "HOT_RESET_INFO", "fake");
 		});
 		expect(vfioError(() => device.hotResetInfo()).message).toContain("does not stop changing");
+	});
+	it.each([65537, 0xffffffff])("does not believe in %i devices", (count) => {
+		fake.answers.set(VFIO_DEVICE_GET_PCI_HOT_RESET_INFO, (argument) => {
+			new DataView((argument as Uint8Array).buffer).setUint32(8, count, true);
+			return 0;
+		});
+		expect(vfioError(() => device.hotReset()).message).toContain(`speaks of ${count} devices`);
+		expect(fds).toEqual([]);
+	});
+	it("asks again when an answer names more devices than it has room for", () => {
+		affected([12, 0], [13, 1]);
+		const answer = fake.answers.get(VFIO_DEVICE_GET_PCI_HOT_RESET_INFO) as (argument: Uint8Array | number) => number;
+		fake.answers.set(VFIO_DEVICE_GET_PCI_HOT_RESET_INFO, (argument) => {
+			try {
+				return answer(argument);
+			} catch {
+				return 0;
+			}
+		});
+		expect(device.hotResetInfo().length).toBe(2);
 	});
 	it("passes on why the kernel did not reset", () => {
 		affected([12, 0]);

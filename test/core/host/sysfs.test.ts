@@ -1,6 +1,8 @@
 import { describe, expect, it } from "vitest";
-import { PciSysfs, readText } from "../../../core/host/sysfs.ts";
-import { EIO } from "../../../core/uapi/errno.ts";
+import { assignableEndpoints } from "../../../core/host/doctor.ts";
+import { groupMembers } from "../../../core/host/groups.ts";
+import { PciSysfs, readText, unlessGone } from "../../../core/host/sysfs.ts";
+import { EIO, ENODEV, ENOENT } from "../../../core/uapi/errno.ts";
 import { vfioError } from "../support/error.ts";
 import { FakeHost } from "../support/fake-host.ts";
 import { FakeKernel } from "../support/fake-kernel.ts";
@@ -40,6 +42,21 @@ describe("PciSysfs", () => {
 			{ start: 0n, end: 0n, flags: 0n },
 		]);
 	});
+	it.each([
+		["vendor", "0x80zz", (pci: PciSysfs) => pci.ids("0000:05:00.0")],
+		["class", "", (pci: PciSysfs) => pci.ids("0000:05:00.0")],
+		["resource", "0xfe000000 0xfe00", (pci: PciSysfs) => pci.resources("0000:05:00.0")],
+	])("makes no number of what is none in %s", (file, text, look) => {
+		const { kernel } = host();
+		kernel.files.set(`/sys/bus/pci/devices/0000:05:00.0/${file}`, `${text}\n`);
+		const error = vfioError(() => look(new PciSysfs(kernel)));
+		expect(error.message).toBe(`Cannot make sense of /sys/bus/pci/devices/0000:05:00.0/${file}: "${text}"`);
+	});
+	it("group() makes no number of a link that ends in none", () => {
+		const { kernel } = host();
+		kernel.links.set("/sys/bus/pci/devices/0000:05:00.0/iommu_group", "../noiommu");
+		expect(vfioError(() => new PciSysfs(kernel).group("0000:05:00.0")).message).toContain('iommu_group: "noiommu"');
+	});
 	it("isBridge() goes by the header type", () => {
 		const pci = new PciSysfs(host().kernel);
 		expect([pci.isBridge("0000:00:1c.0"), pci.isBridge("0000:05:00.0")]).toEqual([true, false]);
@@ -48,6 +65,28 @@ describe("PciSysfs", () => {
 		expect(new PciSysfs(host().kernel).driverOverride("0000:05:00.0")).toBe("");
 		const old = new FakeHost([{ name: "0000:05:00.0" }], { driverOverride: false });
 		expect(new PciSysfs(old.kernel).driverOverride("0000:05:00.0")).toBeUndefined();
+	});
+});
+
+describe("unlessGone()", () => {
+	it.each([ENOENT, ENODEV])(
+		"is undefined for a device that answers errno %i, having gone since it was listed",
+		(errno) => {
+			const { kernel } = host();
+			const path = "/sys/bus/pci/devices/0000:05:00.0/vendor";
+			kernel.files.set(path, { read: () => kernel.fail(errno, "read", path) });
+			const pci = new PciSysfs(kernel);
+			expect(unlessGone(() => pci.ids("0000:05:00.0"))).toBeUndefined();
+			expect(groupMembers(kernel, 12).map(({ name }) => name)).toEqual(["0000:00:1c.0"]);
+			expect(assignableEndpoints(kernel)).toEqual(["0000:06:00.0"]);
+		},
+	);
+	it("passes on every other failure", () => {
+		const { kernel } = host();
+		const path = "/sys/bus/pci/devices/0000:05:00.0/vendor";
+		kernel.files.set(path, { read: () => kernel.fail(EIO, "read", path) });
+		const pci = new PciSysfs(kernel);
+		expect(vfioError(() => unlessGone(() => pci.ids("0000:05:00.0"))).errno).toBe(EIO);
 	});
 });
 
