@@ -1,13 +1,17 @@
 /**
- * Names and decodes VFIO's ioctl requests, for error messages and traces.
+ * Names and decodes VFIO's and iommufd's ioctl requests, for error messages and traces.
  *
  * @module
  */
+import * as iommufd from "./iommufd.ts";
 import type { Fields, Struct } from "./struct.ts";
 import * as vfio from "./vfio.ts";
 
-/** Which kind of file a request is for: container and device requests share numbers. */
-export type VfioFileKind = "container" | "group" | "device";
+/**
+ * Which kind of file a request is for: container and device requests share numbers. `iommufd` is /dev/iommu, which takes
+ * a container's requests too.
+ */
+export type VfioFileKind = "container" | "group" | "device" | "iommufd";
 
 interface Request {
 	readonly number: number;
@@ -155,19 +159,87 @@ const REQUESTS: readonly Request[] = [
 			PROBE: vfio.VFIO_DEVICE_FEATURE_PROBE,
 		},
 	},
-	{ number: vfio.VFIO_DEVICE_BIND_IOMMUFD, name: "VFIO_DEVICE_BIND_IOMMUFD", kind: "device" },
-	{ number: vfio.VFIO_DEVICE_ATTACH_IOMMUFD_PT, name: "VFIO_DEVICE_ATTACH_IOMMUFD_PT", kind: "device" },
-	{ number: vfio.VFIO_DEVICE_DETACH_IOMMUFD_PT, name: "VFIO_DEVICE_DETACH_IOMMUFD_PT", kind: "device" },
+	{
+		number: vfio.VFIO_DEVICE_BIND_IOMMUFD,
+		name: "VFIO_DEVICE_BIND_IOMMUFD",
+		kind: "device",
+		struct: vfio.vfio_device_bind_iommufd,
+	},
+	{
+		number: vfio.VFIO_DEVICE_ATTACH_IOMMUFD_PT,
+		name: "VFIO_DEVICE_ATTACH_IOMMUFD_PT",
+		kind: "device",
+		struct: vfio.vfio_device_attach_iommufd_pt,
+	},
+	{
+		number: vfio.VFIO_DEVICE_DETACH_IOMMUFD_PT,
+		name: "VFIO_DEVICE_DETACH_IOMMUFD_PT",
+		kind: "device",
+		struct: vfio.vfio_device_detach_iommufd_pt,
+	},
+	...iommufdRequests(),
 ];
+
+/** The requests of /dev/iommu. Where the flags of a structure are not worth a name they are shown as a number. */
+function iommufdRequests(): Request[] {
+	const request = (
+		name: string,
+		number: number,
+		struct: Struct<Fields>,
+		flags?: Readonly<Record<string, number>>,
+	): Request => ({ number, name, kind: "iommufd", struct, ...(flags ? { flags } : {}) });
+	const mapping = {
+		FIXED_IOVA: iommufd.IOMMU_IOAS_MAP_FIXED_IOVA,
+		WRITEABLE: iommufd.IOMMU_IOAS_MAP_WRITEABLE,
+		READABLE: iommufd.IOMMU_IOAS_MAP_READABLE,
+	};
+	return [
+		request("IOMMU_DESTROY", iommufd.IOMMU_DESTROY, iommufd.iommu_destroy),
+		request("IOMMU_IOAS_ALLOC", iommufd.IOMMU_IOAS_ALLOC, iommufd.iommu_ioas_alloc),
+		request("IOMMU_IOAS_ALLOW_IOVAS", iommufd.IOMMU_IOAS_ALLOW_IOVAS, iommufd.iommu_ioas_allow_iovas),
+		request("IOMMU_IOAS_COPY", iommufd.IOMMU_IOAS_COPY, iommufd.iommu_ioas_copy, mapping),
+		request("IOMMU_IOAS_IOVA_RANGES", iommufd.IOMMU_IOAS_IOVA_RANGES, iommufd.iommu_ioas_iova_ranges),
+		request("IOMMU_IOAS_MAP", iommufd.IOMMU_IOAS_MAP, iommufd.iommu_ioas_map, mapping),
+		request("IOMMU_IOAS_UNMAP", iommufd.IOMMU_IOAS_UNMAP, iommufd.iommu_ioas_unmap),
+		request("IOMMU_OPTION", iommufd.IOMMU_OPTION, iommufd.iommu_option),
+		request("IOMMU_VFIO_IOAS", iommufd.IOMMU_VFIO_IOAS, iommufd.iommu_vfio_ioas),
+		request("IOMMU_HWPT_ALLOC", iommufd.IOMMU_HWPT_ALLOC, iommufd.iommu_hwpt_alloc, {
+			NEST_PARENT: iommufd.IOMMU_HWPT_ALLOC_NEST_PARENT,
+			DIRTY_TRACKING: iommufd.IOMMU_HWPT_ALLOC_DIRTY_TRACKING,
+			FAULT_ID_VALID: iommufd.IOMMU_HWPT_FAULT_ID_VALID,
+			PASID: iommufd.IOMMU_HWPT_ALLOC_PASID,
+		}),
+		request("IOMMU_GET_HW_INFO", iommufd.IOMMU_GET_HW_INFO, iommufd.iommu_hw_info),
+		request(
+			"IOMMU_HWPT_SET_DIRTY_TRACKING",
+			iommufd.IOMMU_HWPT_SET_DIRTY_TRACKING,
+			iommufd.iommu_hwpt_set_dirty_tracking,
+			{ ENABLE: iommufd.IOMMU_HWPT_DIRTY_TRACKING_ENABLE },
+		),
+		request("IOMMU_HWPT_GET_DIRTY_BITMAP", iommufd.IOMMU_HWPT_GET_DIRTY_BITMAP, iommufd.iommu_hwpt_get_dirty_bitmap, {
+			NO_CLEAR: iommufd.IOMMU_HWPT_GET_DIRTY_BITMAP_NO_CLEAR,
+		}),
+		request("IOMMU_HWPT_INVALIDATE", iommufd.IOMMU_HWPT_INVALIDATE, iommufd.iommu_hwpt_invalidate),
+		request("IOMMU_FAULT_QUEUE_ALLOC", iommufd.IOMMU_FAULT_QUEUE_ALLOC, iommufd.iommu_fault_alloc),
+		request("IOMMU_IOAS_MAP_FILE", iommufd.IOMMU_IOAS_MAP_FILE, iommufd.iommu_ioas_map_file, mapping),
+		request("IOMMU_VIOMMU_ALLOC", iommufd.IOMMU_VIOMMU_ALLOC, iommufd.iommu_viommu_alloc),
+		request("IOMMU_VDEVICE_ALLOC", iommufd.IOMMU_VDEVICE_ALLOC, iommufd.iommu_vdevice_alloc),
+		request("IOMMU_IOAS_CHANGE_PROCESS", iommufd.IOMMU_IOAS_CHANGE_PROCESS, iommufd.iommu_ioas_change_process),
+		request("IOMMU_VEVENTQ_ALLOC", iommufd.IOMMU_VEVENTQ_ALLOC, iommufd.iommu_veventq_alloc),
+		request("IOMMU_HW_QUEUE_ALLOC", iommufd.IOMMU_HW_QUEUE_ALLOC, iommufd.iommu_hw_queue_alloc),
+	];
+}
 
 /** Which kind of VFIO file a path names; an opened device has no path of its own, and is whatever is left. */
 export function vfioFileKind(path: string): VfioFileKind {
 	if (path === "/dev/vfio/vfio") return "container";
+	if (path === "/dev/iommu") return "iommufd";
 	return path.startsWith("/dev/vfio/") && !path.startsWith("/dev/vfio/devices/") ? "group" : "device";
 }
 
 function find(request: number, kind: VfioFileKind): Request | undefined {
-	return REQUESTS.find((candidate) => candidate.number === request && candidate.kind === kind);
+	const kinds = kind === "iommufd" ? ["iommufd", "container"] : [kind];
+	return REQUESTS.find((candidate) => candidate.number === request && kinds.includes(candidate.kind));
 }
 
 /** The symbolic name of a request on a kind of file, such as `VFIO_IOMMU_MAP_DMA`; `ioctl 0x5401` when it is none of VFIO's. */

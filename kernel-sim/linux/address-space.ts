@@ -29,6 +29,8 @@ export interface PinnedMemory {
 export interface AddressSpace {
 	/** Pages charged against RLIMIT_MEMLOCK: VmLck. */
 	lockedPages: number;
+	/** Pages that iommufd has pinned: VmPin. */
+	pinnedPages: number;
 	/** @returns a view of the bytes, undefined when not all of them can be read: EFAULT */
 	read(address: bigint, length: number): Uint8Array | undefined;
 	/** @returns false when not all of them can be written: EFAULT */
@@ -78,6 +80,7 @@ class BytesArea implements Area {
 /** Memory that is made of buffers of this JavaScript program, at addresses that are made up. */
 export class ProcessMemory implements AddressSpace {
 	lockedPages = 0;
+	pinnedPages = 0;
 	/** In address order. */
 	readonly #areas: Area[] = [];
 	#next: bigint;

@@ -116,9 +116,14 @@ export class IommuGroup {
 	/** DMA of all devices goes through the user's page table. @returns 0, or -EBUSY when another one is attached */
 	attach(domain: IommuDomain): number {
 		if (this.#domain !== undefined && this.#domain !== domain) return -EBUSY;
+		this.replace(domain);
+		return 0;
+	}
+
+	/** DMA of all devices goes over to another page table of the same user. */
+	replace(domain: IommuDomain): void {
 		this.#domain = domain;
 		this.#attachAll(domain);
-		return 0;
 	}
 
 	/** DMA of all devices is blocked. */

@@ -18,6 +18,7 @@ import type { OpenFile } from "./file.ts";
 import { FileSystem } from "./filesystem.ts";
 import { InterruptLines } from "./interrupt-lines.ts";
 import { IommuGroup, type ReservedRegion } from "./iommu-group.ts";
+import { type IommufdPlatform, UserAccounts } from "./iommufd/mod.ts";
 import { BUILT_IN_DRIVERS, NativeDriver, namedDriver } from "./native-driver.ts";
 import { NullFile } from "./null-file.ts";
 import { ModuleParameters, type ParameterValues } from "./parameters.ts";
@@ -33,6 +34,7 @@ import {
 	removeGroupDirectory,
 	removeGroupMember,
 } from "./sysfs/iommu.ts";
+import { iommuRegisters } from "./sysfs/iommu-registers.ts";
 import { addPciBusDirectory, addPciDriverDirectory } from "./sysfs/pci-bus.ts";
 import { addDeviceDirectory, removeDeviceDirectory } from "./sysfs/pci-device.ts";
 import { addVirtualFunctionLinks, removeVirtualFunctionLinks } from "./sysfs/sriov.ts";
@@ -53,6 +55,8 @@ export interface LinuxOptions {
 	readonly parameters?: ParameterValues;
 	/** The modules of VFIO are loaded; true when left out. Without them there is neither vfio-pci nor /dev/vfio/vfio. */
 	readonly vfio?: boolean;
+	/** The kernel has /dev/iommu and VFIO's character devices (CONFIG_IOMMUFD, CONFIG_VFIO_DEVICE_CDEV); true when left out. */
+	readonly iommufd?: boolean;
 	/** The IOMMU can force DMA to be coherent with the caches (VFIO_DMA_CC_IOMMU); false when left out, as in QEMU's VT-d. */
 	readonly snoopControl?: boolean;
 }
@@ -62,9 +66,11 @@ export interface Leaks {
 	readonly openFiles: number;
 	/** Regions of devices that are mapped into processes. */
 	readonly mappings: number;
-	/** Mappings of containers. */
+	/** Mappings of containers and of iommufd's address spaces. */
 	readonly dmaMappings: number;
 	readonly pinnedPages: number;
+	/** Numbered objects of open /dev/iommu files. */
+	readonly iommufdObjects: number;
 	readonly eventfds: number;
 	readonly watches: number;
 	readonly timers: number;
@@ -106,16 +112,17 @@ export class SimulatedLinux {
 	readonly #processes = new Set<SimProcess>();
 	readonly #groups = new Map<number, IommuGroup>();
 	readonly #interrupts: InterruptLines;
+	readonly #iommufd: IommufdPlatform;
 	#nextPid = FIRST_PID;
 
 	constructor(options: LinuxOptions) {
-		const { host, version = "6.12", vfio: loaded = true } = options;
+		const { host, version = "6.12", vfio: loaded = true, iommufd: hasIommufd = true } = options;
 		const { machine } = host;
 		this.version = version;
 		this.machine = machine;
 		this.clock = options.clock ?? (machine.clock instanceof VirtualClock ? machine.clock : new VirtualClock());
 		machine.clock = this.clock;
-		this.parameters = new ModuleParameters(options.parameters);
+		this.parameters = new ModuleParameters(options.parameters, hasIommufd ? [] : ["iommufd"]);
 		const { iommu, interrupts, hasIommu } = machine;
 		const platform = {
 			version,
@@ -135,7 +142,14 @@ export class SimulatedLinux {
 		if (loaded) addModuleFiles(this.files, this.parameters);
 		const unit = { iommu, interrupts, groups: () => this.#groups.values() };
 		addIommuDirectories(this.files, hasIommu ? unit : undefined);
-		this.vfio = new Vfio(platform, this.files, this.clock);
+		this.#iommufd = {
+			...platform,
+			dirtyTracking: false,
+			registers: iommuRegisters(unit),
+			users: new UserAccounts(),
+			contexts: new Set(),
+		};
+		this.vfio = new Vfio(platform, this.files, this.clock, hasIommufd ? this.#iommufd : undefined);
 		if (loaded) this.vfio.load();
 		this.pci = new PciBus(this.#sysfs());
 		addPciBusDirectory(this.files, this.pci, () => this.#rescan());
@@ -199,11 +213,15 @@ export class SimulatedLinux {
 		}
 		const areas = processes.map((process) => process.memory.count());
 		const records = [...this.vfio.containers].flatMap((container) => container.iommu?.records ?? []);
+		const contexts = [...this.#iommufd.contexts];
+		const mapped = contexts.flatMap((context) => context.areas);
+		const pages = new Set(mapped.map((area) => area.pages));
 		return {
 			openFiles: files.size,
 			mappings: sum(areas.map((area) => area.mappings)),
-			dmaMappings: records.length,
-			pinnedPages: sum(records.map((record) => record.lockedPages)),
+			dmaMappings: records.length + mapped.length,
+			pinnedPages: sum(records.map((record) => record.lockedPages)) + sum([...pages].map(({ pinned }) => pinned)),
+			iommufdObjects: sum(contexts.map(({ objects }) => objects.size)),
 			eventfds: this.eventfds.size,
 			watches: sum([...this.eventfds].map((eventfd) => eventfd.watches)),
 			timers: this.clock.pending,

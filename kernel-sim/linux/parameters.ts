@@ -18,6 +18,9 @@ export type ParameterValues = Readonly<Record<string, Readonly<Record<string, bo
 
 const DEFAULTS: Readonly<Record<string, Readonly<Record<string, Readonly<Parameter>>>>> = {
 	vfio: {},
+	iommufd: {
+		allow_unsafe_interrupts: { kind: "boolean", mode: 0o644, value: false },
+	},
 	vfio_iommu_type1: {
 		allow_unsafe_interrupts: { kind: "boolean", mode: 0o644, value: false },
 		disable_hugepages: { kind: "boolean", mode: 0o644, value: false },
@@ -37,9 +40,9 @@ const DEFAULTS: Readonly<Record<string, Readonly<Record<string, Readonly<Paramet
 export class ModuleParameters {
 	readonly #modules = new Map<string, Map<string, Parameter>>();
 
-	/** @throws RangeError when a module has no such parameter */
-	constructor(values: ParameterValues = {}) {
-		for (const [module, parameters] of Object.entries(DEFAULTS))
+	/** @param absent modules that this kernel does not have @throws RangeError when a module has no such parameter */
+	constructor(values: ParameterValues = {}, absent: readonly string[] = []) {
+		for (const [module, parameters] of Object.entries(DEFAULTS).filter(([name]) => !absent.includes(name)))
 			this.#modules.set(
 				module,
 				new Map(Object.entries(parameters).map(([name, parameter]) => [name, { ...parameter }])),

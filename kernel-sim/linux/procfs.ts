@@ -50,7 +50,7 @@ function status(process: SimProcess): string {
 		`Uid:\t${uids}`,
 		`Gid:\t${uids}`,
 		`VmLck:\t${String(process.lockedPages * 4).padStart(8)} kB`,
-		"VmPin:\t       0 kB",
+		`VmPin:\t${String(process.memory.pinnedPages * 4).padStart(8)} kB`,
 		`CapPrm:\t${mask}`,
 		`CapEff:\t${mask}`,
 		"",

@@ -42,6 +42,7 @@ describe.each<Version>(["6.12", "7.2"])("the simulated Linux %s, on the lab's de
 			openFiles: 0,
 			mappings: 0,
 			dmaMappings: 0,
+			iommufdObjects: 0,
 			pinnedPages: 0,
 			eventfds: 0,
 			watches: 0,

@@ -15,7 +15,7 @@ export class SimulatedTarget implements Target {
 
 	constructor(version: Version, host: Host = Host.fromLspci(readFileSync(HOST, "utf8"))) {
 		this.version = version;
-		this.linux = new SimulatedLinux({ host, version });
+		this.linux = new SimulatedLinux({ host, version, iommufd: false });
 		this.kernel = this.linux.process({ name: "contract" });
 	}
 

@@ -34,13 +34,20 @@ export interface IommuUnitState {
 
 /** Makes the files. @param directory such as `/sys/devices/virtual/iommu/dmar0/intel-iommu` */
 export function addIommuRegisters(files: FileSystem, directory: string, unit: IommuUnitState): void {
-	const { iommu, interrupts, groups } = unit;
+	const { groups } = unit;
+	const { cap, ecap } = iommuRegisters(unit);
 	files.text(`${directory}/version`, "1:0");
 	files.text(`${directory}/address`, ADDRESS.toString(16));
-	files.text(`${directory}/cap`, capabilities(iommu).toString(16));
-	files.text(`${directory}/ecap`, (EXTENDED | (interrupts.remapping ? REMAPS_INTERRUPTS : 0n)).toString(16));
+	files.text(`${directory}/cap`, cap.toString(16));
+	files.text(`${directory}/ecap`, ecap.toString(16));
 	files.text(`${directory}/domains_supported`, String(DOMAINS));
 	files.attribute(`${directory}/domains_used`, { show: () => `${RESERVED_DOMAINS + domains(groups())}\n` });
+}
+
+/** CAP and ECAP. */
+export function iommuRegisters(unit: Pick<IommuUnitState, "iommu" | "interrupts">): { cap: bigint; ecap: bigint } {
+	const { iommu, interrupts } = unit;
+	return { cap: capabilities(iommu), ecap: EXTENDED | (interrupts.remapping ? REMAPS_INTERRUPTS : 0n) };
 }
 
 function capabilities({ addressWidth, pageSizes }: Iommu): bigint {

@@ -92,6 +92,10 @@ export class VfioPciDevice implements VfioDeviceOps, MemoryGate, VfTokenHolder {
 		return allowed < 0 ? allowed : "yes";
 	}
 
+	checkToken(token: string | undefined): number {
+		return checkToken(this, token);
+	}
+
 	get isVirtual(): boolean {
 		return this.device.physical !== undefined;
 	}

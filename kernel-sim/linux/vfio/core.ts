@@ -5,8 +5,10 @@
  */
 import type { Clock } from "../../../core/kernel.ts";
 import { ENODEV } from "../../../core/uapi/errno.ts";
-import type { FileSystem } from "../filesystem.ts";
+import { type FileSystem, parentOf } from "../filesystem.ts";
 import type { IommuGroup } from "../iommu-group.ts";
+import { IommufdFile } from "../iommufd/file.ts";
+import type { IommufdPlatform } from "../iommufd/platform.ts";
 import { andThen, type Sleep } from "../sleep.ts";
 import { Container, ContainerFile } from "./container.ts";
 import type { VfioDeviceOps } from "./device.ts";
@@ -15,6 +17,8 @@ import { RegisteredDevice } from "./registered-device.ts";
 import type { Type1Platform } from "./type1.ts";
 
 const DIRECTORY = "/dev/vfio";
+/** The major number of character devices. */
+const CDEV_MAJOR = 511;
 
 /** What VFIO knows. */
 export class Vfio {
@@ -26,8 +30,12 @@ export class Vfio {
 	readonly #groups = new Map<number, VfioGroup>();
 	readonly #devices = new Map<VfioDeviceOps, RegisteredDevice>();
 
-	constructor(platform: Type1Platform, files: FileSystem, clock: Clock) {
+	readonly #iommufd: IommufdPlatform | undefined;
+
+	/** @param iommufd undefined where the kernel has neither /dev/iommu nor character devices of VFIO's */
+	constructor(platform: Type1Platform, files: FileSystem, clock: Clock, iommufd?: IommufdPlatform) {
 		this.#platform = platform;
+		this.#iommufd = iommufd;
 		this.#files = files;
 		this.#clock = clock;
 	}
@@ -36,6 +44,8 @@ export class Vfio {
 	load(): void {
 		const open = () => new ContainerFile(new Container(this.#platform, this.containers));
 		this.#files.device(`${DIRECTORY}/vfio`, 0o666, open);
+		const iommufd = this.#iommufd;
+		if (iommufd) this.#files.device("/dev/iommu", 0o660, () => new IommufdFile(iommufd));
 	}
 
 	/** The groups that have devices, by id. */
@@ -57,11 +67,19 @@ export class Vfio {
 			this.#groups.set(iommuGroup.id, created);
 			this.#files.device(group.path, 0o600, () => created.open());
 		}
-		const device = new RegisteredDevice(ops, group, this.#freeIndex(), this.#clock);
+		const device = new RegisteredDevice(ops, group, this.#freeIndex(), {
+			clock: this.#clock,
+			version: this.#platform.version,
+		});
 		this.#devices.set(ops, device);
 		group.members++;
 		group.devices.push(device);
-		this.#files.directory(`${ops.device.syspath}/vfio-dev/vfio${device.index}`);
+		const directory = `${ops.device.syspath}/vfio-dev/vfio${device.index}`;
+		this.#files.directory(directory);
+		if (this.#iommufd) {
+			this.#files.text(`${directory}/dev`, `${CDEV_MAJOR}:${device.index}`);
+			this.#files.device(device.path, 0o600, () => device.openCdev());
+		}
 		return 0;
 	}
 
@@ -77,10 +95,19 @@ export class Vfio {
 		const { group } = device;
 		group.devices.splice(group.devices.indexOf(device), 1);
 		this.#files.remove(`${ops.device.syspath}/vfio-dev`);
+		this.#removeNode(device.path);
 		return andThen(device.leave(), () => {
 			if (--group.members === 0) this.#drop(group);
 			return 0;
 		});
+	}
+
+	/** devtmpfs takes a directory away with the last node in it. */
+	#removeNode(path: string): void {
+		this.#files.remove(path);
+		const directory = parentOf(path);
+		const left = this.#files.readDirectory(directory);
+		if (typeof left !== "number" && left.length === 0) this.#files.remove(directory);
 	}
 
 	#drop(group: VfioGroup): void {

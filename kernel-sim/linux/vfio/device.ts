@@ -6,6 +6,8 @@
 
 import type { BusDevice } from "../device.ts";
 import type { OpenFile } from "../file.ts";
+import type { IommufdBinding } from "../iommufd/binding.ts";
+import type { IommufdFile } from "../iommufd/file.ts";
 
 /** A device that a VFIO driver such as vfio-pci offers to its group. */
 export interface VfioDeviceOps {
@@ -25,6 +27,19 @@ export interface VfioDeviceOps {
 	 * @returns -errno when it does but its options are wrong
 	 */
 	match(name: string): "yes" | "no" | number;
+	/**
+	 * Whether the device may be bound to an open /dev/iommu with this token, or with none; none may be given when left out.
+	 *
+	 * @param token a UUID as text
+	 * @returns 0 or -errno
+	 */
+	checkToken?(token: string | undefined): number;
+	/**
+	 * Binds the device to an open /dev/iommu, before its first open. A device behind an IOMMU when left out.
+	 *
+	 * @returns -errno when it cannot be
+	 */
+	bindIommufd?(file: IommufdFile): IommufdBinding | number;
 	/** The driver wants the device back: called when an unbind starts to wait, and every ten seconds while it waits. */
 	request?(count: number): void;
 }

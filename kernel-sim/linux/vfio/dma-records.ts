@@ -73,40 +73,47 @@ export class DmaRecord {
 	}
 }
 
-/** The records of a container, by address. */
-export class DmaRecords {
+/** Addresses that a mapping takes. */
+interface Mapped {
+	readonly iova: bigint;
+	/** The last address. */
+	readonly last: bigint;
+}
+
+/** Mappings of one address space, by address. */
+export class DmaRecords<T extends Mapped = DmaRecord> {
 	/** In address order, disjoint. */
-	readonly #records: DmaRecord[] = [];
+	readonly #records: T[] = [];
 
 	get count(): number {
 		return this.#records.length;
 	}
 
 	/** In address order. */
-	get all(): readonly DmaRecord[] {
+	get all(): readonly T[] {
 		return this.#records;
 	}
 
-	add(record: DmaRecord): void {
+	add(record: T): void {
 		this.#records.splice(this.#firstEndingAt(record.iova), 0, record);
 	}
 
-	remove(record: DmaRecord): void {
+	remove(record: T): void {
 		const at = this.#firstEndingAt(record.iova);
 		if (this.#records[at] === record) this.#records.splice(at, 1);
 	}
 
 	/** The first record that touches `[start, last]`. */
-	first(start: bigint, last: bigint): DmaRecord | undefined {
+	first(start: bigint, last: bigint): T | undefined {
 		const record = this.#records[this.#firstEndingAt(start)];
 		return record && record.iova <= last ? record : undefined;
 	}
 
 	/** The records that touch `[start, last]`, in address order. */
-	touching(start: bigint, last: bigint): DmaRecord[] {
-		const found: DmaRecord[] = [];
+	touching(start: bigint, last: bigint): T[] {
+		const found: T[] = [];
 		for (let at = this.#firstEndingAt(start); at < this.#records.length; at++) {
-			const record = this.#records[at] as DmaRecord;
+			const record = this.#records[at] as T;
 			if (record.iova > last) break;
 			found.push(record);
 		}
@@ -126,7 +133,7 @@ export class DmaRecords {
 		let high = this.#records.length;
 		while (low < high) {
 			const middle = (low + high) >>> 1;
-			if ((this.#records[middle] as DmaRecord).last < address) low = middle + 1;
+			if ((this.#records[middle] as T).last < address) low = middle + 1;
 			else high = middle;
 		}
 		return low;

@@ -16,6 +16,7 @@ import {
 import { PAGE_SIZE } from "../address-space.ts";
 import { type IoctlArgument, OpenFile } from "../file.ts";
 import type { IommuGroup } from "../iommu-group.ts";
+import type { IommufdFile } from "../iommufd/file.ts";
 import type { SimProcess } from "../process.ts";
 import { type Container, ContainerFile } from "./container.ts";
 import type { RegisteredDevice } from "./registered-device.ts";
@@ -29,6 +30,9 @@ export class VfioGroup {
 	members = 0;
 	#file: GroupFile | undefined;
 	#container: Container | undefined;
+	/** Devices that are open through their character devices: the group cannot be opened then. */
+	exclusiveUsers = 0;
+	#iommufd: IommufdFile | undefined;
 	/** Devices that are open. */
 	#users = 0;
 	#gone = false;
@@ -45,10 +49,20 @@ export class VfioGroup {
 		return this.#container;
 	}
 
+	/** The open /dev/iommu that stands for its container. */
+	get iommufd(): IommufdFile | undefined {
+		return this.#iommufd;
+	}
+
+	/** Whether somebody has its node open. */
+	get isOpen(): boolean {
+		return this.#file !== undefined;
+	}
+
 	/** open(2) of the node. */
 	open(): GroupFile | number {
 		if (this.#gone) return -ENODEV;
-		if (this.#file) return -EBUSY;
+		if (this.exclusiveUsers > 0 || this.#file) return -EBUSY;
 		this.#file = new GroupFile(this);
 		return this.#file;
 	}

@@ -5,8 +5,13 @@
  */
 import type { Clock } from "../../../core/kernel.ts";
 import { Releases } from "../../../core/release.ts";
+import { EBUSY, EINVAL, ENODEV } from "../../../core/uapi/errno.ts";
 import type { OpenFile } from "../file.ts";
+import type { IommufdBinding } from "../iommufd/binding.ts";
+import { IommufdDevice } from "../iommufd/device.ts";
+import type { IommufdFile } from "../iommufd/file.ts";
 import { Sleep } from "../sleep.ts";
+import { CdevFile } from "./cdev-file.ts";
 import type { VfioDeviceOps } from "./device.ts";
 import type { VfioGroup } from "./group.ts";
 
@@ -19,35 +24,119 @@ export class RegisteredDevice {
 	readonly group: VfioGroup;
 	/** Its number in /sys/.../vfio-dev. */
 	readonly index: number;
+	readonly version: "6.12" | "7.2";
 	readonly #clock: Clock;
+	/** Files of its character device, bound or not, and of the open device: they keep its driver. */
+	#files = 0;
 	#openCount = 0;
+	#binding: IommufdBinding | undefined;
+	/** It is open through its character device. */
+	#exclusive = false;
 	#leaving: Sleep | undefined;
 	#nextRequest: Disposable | undefined;
 
-	constructor(ops: VfioDeviceOps, group: VfioGroup, index: number, clock: Clock) {
+	constructor(ops: VfioDeviceOps, group: VfioGroup, index: number, context: { clock: Clock; version: "6.12" | "7.2" }) {
 		this.ops = ops;
 		this.group = group;
 		this.index = index;
-		this.#clock = clock;
+		this.#clock = context.clock;
+		this.version = context.version;
 	}
 
-	/** How many files of it are open. */
+	/** How many files of the open device there are. */
 	get openCount(): number {
 		return this.#openCount;
 	}
 
-	/** Opens it, or opens it once more. @returns -errno when it cannot be */
+	/** What it is bound to while it is open, unless that is a container. */
+	get binding(): IommufdBinding | undefined {
+		return this.#binding;
+	}
+
+	/** Whether it is open through its character device. */
+	get exclusive(): boolean {
+		return this.#exclusive;
+	}
+
+	/** Its character device. */
+	get path(): string {
+		return `/dev/vfio/devices/vfio${this.index}`;
+	}
+
+	/** VFIO_GROUP_GET_DEVICE_FD: opens it, or opens it once more. @returns -errno when it cannot be */
 	open(): OpenFile | number {
 		if (this.#openCount === 0) {
-			const used = this.group.use();
-			if (used < 0) return used;
-			const opened = this.ops.open();
-			if (opened < 0) {
-				this.group.unuse();
-				return opened;
-			}
+			const { iommufd } = this.group;
+			const opened = iommufd ? this.#openBound(iommufd) || this.#attachCompatible(iommufd) : this.#openInContainer();
+			if (opened < 0) return opened;
 		}
+		return this.#file();
+	}
+
+	/** open(2) of its character device. */
+	openCdev(): OpenFile {
+		this.#files++;
+		const file = new CdevFile(this.path, this);
+		file.whenReleased(() => this.#gone());
+		return file;
+	}
+
+	/** Whether a file of the character device can be bound. @param bound this one is already */
+	mayBind(bound: boolean): number {
+		if (this.group.isOpen) return -EBUSY;
+		return bound ? -EINVAL : 0;
+	}
+
+	/** VFIO_DEVICE_BIND_IOMMUFD: opens it. @returns the open device, or -errno; -EINVAL when another file has it */
+	bind(file: IommufdFile): OpenFile | number {
+		if (this.#openCount > 0) return -EINVAL;
+		const opened = this.#openBound(file);
+		if (opened < 0) return opened;
+		this.#exclusive = true;
+		this.group.exclusiveUsers++;
+		return this.#file();
+	}
+
+	#openInContainer(): number {
+		const used = this.group.use();
+		if (used < 0) return used;
+		const opened = this.ops.open();
+		if (opened < 0) this.group.unuse();
+		return opened;
+	}
+
+	#openBound(file: IommufdFile): number {
+		const binding = this.ops.bindIommufd?.(file) ?? IommufdDevice.bindTo(file, this.ops.device);
+		if (typeof binding === "number") return binding;
+		const opened = this.ops.open();
+		if (opened < 0) {
+			binding.unbind();
+			return opened;
+		}
+		this.#binding = binding;
+		return 0;
+	}
+
+	/** Through a group it gets the address space of VFIO's own requests. */
+	#attachCompatible({ context }: IommufdFile): number {
+		const ioas = context.compatible;
+		const attached = ioas ? (this.#binding?.attach(ioas.id) ?? -ENODEV) : -ENODEV;
+		if (attached < 0) {
+			this.ops.close();
+			this.#unbind();
+		}
+		return Math.min(attached, 0);
+	}
+
+	#unbind(): void {
+		const binding = this.#binding;
+		this.#binding = undefined;
+		binding?.unbind();
+	}
+
+	#file(): OpenFile {
 		this.#openCount++;
+		this.#files++;
 		const file = this.ops.file();
 		file.whenReleased(() => this.#fileReleased());
 		return file;
@@ -55,7 +144,7 @@ export class RegisteredDevice {
 
 	/** The driver leaves: asks the user for the device, and goes on asking. @returns a sleep until it is closed, or 0 */
 	leave(): number | Sleep {
-		if (this.#openCount === 0) return 0;
+		if (this.#files === 0) return 0;
 		this.#leaving = new Sleep();
 		this.#request(0);
 		return this.#leaving;
@@ -67,13 +156,27 @@ export class RegisteredDevice {
 	}
 
 	#fileReleased(): void {
-		if (--this.#openCount > 0) return;
-		// A device model that throws while it is reset must not leave the group in use for ever.
 		const releases = new Releases();
-		releases.defer(() => this.#leaving?.wake());
-		releases.defer(() => this.#nextRequest?.[Symbol.dispose]());
-		releases.defer(() => this.group.unuse());
-		releases.defer(() => this.ops.close());
+		releases.defer(() => this.#gone());
+		if (--this.#openCount === 0) {
+			// A device model that throws while it is reset must not leave the group in use for ever.
+			releases.defer(() => this.#closed());
+			releases.defer(() => this.ops.close());
+		}
 		releases[Symbol.dispose]();
+	}
+
+	/** What it was opened with is given back. */
+	#closed(): void {
+		if (this.#exclusive) this.group.exclusiveUsers--;
+		this.#exclusive = false;
+		if (this.#binding) this.#unbind();
+		else this.group.unuse();
+	}
+
+	#gone(): void {
+		if (--this.#files > 0) return;
+		this.#nextRequest?.[Symbol.dispose]();
+		this.#leaving?.wake();
 	}
 }

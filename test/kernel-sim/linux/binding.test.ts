@@ -41,7 +41,7 @@ describe("PciBus", () => {
 		expect(write(kernel, driverFile("vfio-pci", "bind"), `${EDU}\n`)).toBe(0);
 		expect(driverOf(kernel, EDU)).toBe("vfio-pci");
 		expect(kernel.readDirectory(sysfs(EDU, "vfio-dev"))).toEqual(["vfio0"]);
-		expect(kernel.readDirectory("/dev/vfio")).toEqual(["9", "vfio"]);
+		expect(kernel.readDirectory("/dev/vfio")).toEqual(["9", "devices", "vfio"]);
 		expect(kernel.readDirectory("/sys/bus/pci/drivers/vfio-pci")).toContain(EDU);
 		expect(kernel.readLink(driverFile("vfio-pci", EDU))).toBe(`../../../../devices/pci0000:00/0000:00:08.0/${EDU}`);
 	});

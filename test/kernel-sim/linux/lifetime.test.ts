@@ -25,6 +25,7 @@ const NOTHING = {
 	openFiles: 0,
 	mappings: 0,
 	dmaMappings: 0,
+	iommufdObjects: 0,
 	pinnedPages: 0,
 	eventfds: 0,
 	watches: 0,

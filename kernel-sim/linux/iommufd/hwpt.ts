@@ -1,0 +1,53 @@
+/**
+ * A page table of the IOMMU that iommufd has made (`hw_pagetable`), filled from an address space.
+ *
+ * @module
+ */
+import { IommuDomain } from "../../hardware/iommu-domain.ts";
+import type { IommufdContext } from "./context.ts";
+import type { Ioas } from "./ioas.ts";
+import { IommufdObject } from "./object.ts";
+
+/** Options of {@link Hwpt}. */
+export interface HwptOptions {
+	/** Nobody asked for it: a device was attached to an address space. It goes with the last one. */
+	readonly automatic: boolean;
+	/** It notes what devices write to. */
+	readonly tracksDirty: boolean;
+}
+
+/** A page table that devices are attached to. */
+export class Hwpt extends IommufdObject {
+	readonly ioas: Ioas;
+	readonly automatic: boolean;
+	readonly tracksDirty: boolean;
+	readonly domain: IommuDomain;
+	/** The highest address it can translate. */
+	readonly lastAddress: bigint;
+
+	private constructor(context: IommufdContext, ioas: Ioas, options: HwptOptions) {
+		super();
+		const { pageSizes, addressWidth } = context.platform;
+		this.ioas = ioas;
+		this.automatic = options.automatic;
+		this.tracksDirty = options.tracksDirty;
+		this.domain = new IommuDomain({ pageSize: pageSizes & -pageSizes });
+		this.lastAddress = (1n << BigInt(addressWidth)) - 1n;
+	}
+
+	/** A page table with nothing in it yet. */
+	static create(context: IommufdContext, ioas: Ioas, options: HwptOptions): Hwpt {
+		ioas.users++;
+		return context.add(new Hwpt(context, ioas, options));
+	}
+
+	/** Fills it with what is mapped. @returns 0 or -errno */
+	fill(): number {
+		return this.ioas.addHwpt(this);
+	}
+
+	override destroy(): void {
+		this.ioas.removeHwpt(this);
+		this.ioas.users--;
+	}
+}
