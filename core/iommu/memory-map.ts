@@ -87,7 +87,10 @@ export class GuestMemoryMapper implements GuestMemoryListener, Disposable {
 			return;
 		}
 		try {
-			const plan = planMappings([region], this.#iommu.info());
+			const ram = region.kind === "ram";
+			if (ram) this.#makeRoom(region);
+			// RAM that covers RAM replaces it, as when shadow RAM takes the place of a ROM; a BAR replaces nothing.
+			const plan = planMappings([region], this.#iommu.info(), ram ? [] : this.#iommu.mappings);
 			for (const { regions, error } of plan.skipped) if (error) this.#report(error, regions);
 			for (const mapping of plan.map) this.#map(mapping);
 		} catch (error) {
@@ -138,6 +141,15 @@ export class GuestMemoryMapper implements GuestMemoryListener, Disposable {
 				if (mapping.kind === "ram") throw this.#forDevice(error);
 				this.#report(error, mapping.regions);
 			}
+		}
+	}
+
+	/** RAM appears where a BAR is: DMA between devices gives way to it, as the guest's accesses do. */
+	#makeRoom({ guestAddress, length }: GuestMemoryRegion): void {
+		const end = guestAddress + BigInt(length);
+		for (const [other, mapping] of this.#mapped) {
+			if (other.kind !== "device" || mapping.start >= end || mapping.start + mapping.size <= guestAddress) continue;
+			this.removed(other);
 		}
 	}
 

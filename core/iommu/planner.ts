@@ -5,6 +5,7 @@
  */
 import { VfioError } from "../errors.ts";
 import type { GuestMemoryRegion } from "../machine/machine.ts";
+import { type Interval, IntervalMap } from "./interval-map.ts";
 import type { IovaRange } from "./iommu.ts";
 
 /** What the IOMMU allows. {@link IommuInfo} is one. */
@@ -41,7 +42,7 @@ export type SkipReason =
 	| "device-alignment"
 	/** Its address and its memory lie differently within a page. */
 	| "misaligned"
-	/** It overlaps a region before it. */
+	/** It overlaps another region: RAM, or one of its own kind that comes before it. */
 	| "overlapping"
 	/** It claims more than the memory behind it has. */
 	| "outside-memory"
@@ -72,6 +73,7 @@ export interface MappingPlan {
  *
  * @param regions in any order
  * @param limits of the IOMMU; {@link Iommu.info} has them
+ * @param taken what is mapped already, and stays
  * @returns what to map, in address order, and what cannot be mapped and why; it never throws
  * @example
  * ```ts
@@ -79,23 +81,31 @@ export interface MappingPlan {
  * for (const { iova, size } of plan.map) console.log(iova.toString(16), size);
  * ```
  */
-export function planMappings(regions: readonly GuestMemoryRegion[], limits: PlannerLimits): MappingPlan {
+export function planMappings(
+	regions: readonly GuestMemoryRegion[],
+	limits: PlannerLimits,
+	taken: Iterable<Interval> = [],
+): MappingPlan {
 	const sorted = [...regions].sort((a, b) =>
 		a.guestAddress < b.guestAddress ? -1 : a.guestAddress > b.guestAddress ? 1 : 0,
 	);
-	const map: PlannedMapping[] = [];
 	const skipped: SkippedRegions[] = [];
-	let end = 0n;
-	for (const run of runs(sorted)) {
-		const outcome = planRun(run, limits, end);
-		if ("reason" in outcome) {
-			skipped.push(outcome);
-			continue;
-		}
-		map.push(outcome);
-		end = outcome.iova + outcome.size;
+	const occupied = new IntervalMap<Interval>();
+	for (const entry of taken) occupied.add(entry);
+	const planned: PlannedMapping[] = [];
+	// RAM first: a guest that places a BAR over it must not lose it to devices for that.
+	const found = runs(sorted);
+	for (const run of [...found.filter(isRam), ...found.filter((run) => !isRam(run))]) {
+		const outcome = planRun(run, limits, occupied);
+		if ("reason" in outcome) skipped.push(outcome);
+		else planned.push(outcome);
 	}
+	const map = planned.sort((a, b) => (a.iova < b.iova ? -1 : 1));
 	return withinEntries(map, skipped, limits.dmaAvail);
+}
+
+function isRam(run: readonly GuestMemoryRegion[]): boolean {
+	return run[0]?.kind === "ram";
 }
 
 /** Neighbours that may share a mapping. */
@@ -125,7 +135,7 @@ function continues(a: GuestMemoryRegion, b: GuestMemoryRegion): boolean {
 function planRun(
 	regions: readonly GuestMemoryRegion[],
 	limits: PlannerLimits,
-	previousEnd: bigint,
+	occupied: IntervalMap<Interval>,
 ): PlannedMapping | SkippedRegions {
 	const first = regions[0] as GuestMemoryRegion;
 	const mask = limits.pageSize - 1n;
@@ -148,9 +158,10 @@ function planRun(
 	const iova = (start + mask) & ~mask;
 	const size = ((start + length) & ~mask) - iova;
 	if (size <= 0n) return skip("empty");
-	if (iova < previousEnd) return skip("overlapping", overlapping(iova, size));
+	if (occupied.overlapping(iova, size).length > 0) return skip("overlapping", overlapping(iova, size));
 	if (!inOneRange(iova, size, limits.iovaRanges))
 		return skip("out-of-range", outOfRange(iova, size, limits.iovaRanges ?? []));
+	occupied.add({ start: iova, size });
 	return { iova, vaddr: backing + (iova - start), size, write: !first.readOnly, kind: first.kind, regions };
 }
 
@@ -207,7 +218,7 @@ function misaligned(start: bigint, length: bigint, backing: bigint, pageSize: bi
 function overlapping(iova: bigint, size: bigint): VfioError {
 	return new VfioError(
 		"overlapping-memory",
-		`Cannot map guest memory ${describeStretch(iova, size)}: it overlaps the region before it`,
+		`Cannot map guest memory ${describeStretch(iova, size)}: it overlaps another region`,
 	);
 }
 

@@ -124,6 +124,39 @@ describe("GuestMemoryMapper", () => {
 		expect(said()).toEqual([["error", "misaligned-memory"]]);
 	});
 
+	it("keeps RAM mapped under a BAR that a guest places over it, before and after the BAR goes", () => {
+		const memory = new TestMemory([RAM, ROM]);
+		attach(memory);
+		const over = region(0n, 0x20_0000, { kind: "device" });
+		memory.add(over);
+		expect(mapped().map(([iova, size]) => [iova, size])).toEqual([
+			[0n, 0xa_0000n],
+			[0xf_0000n, 0x1_0000n],
+		]);
+		expect(said()).toEqual([["warning", "overlapping-memory"]]);
+		memory.remove(over);
+		expect(mapped().length).toBe(2);
+	});
+
+	it("attaches with a BAR over RAM: RAM is mapped, wherever the BAR begins", () => {
+		attach(new TestMemory([RAM, region(0n, 0x20_0000, { kind: "device" }), ROM]));
+		expect(mapped().map(([iova]) => iova)).toEqual([0n, 0xf_0000n]);
+		expect(said()).toEqual([["warning", "overlapping-memory"]]);
+	});
+
+	it("takes a BAR's place for RAM that is plugged in there, and unmaps the BAR once", () => {
+		const memory = new TestMemory([RAM, BAR]);
+		attach(memory);
+		const plugged = region(0xe000_0000n, 0x2000);
+		memory.add(plugged);
+		memory.remove(BAR);
+		expect(mapped()).toEqual([
+			[0n, 0xa_0000n, 3],
+			[0xe000_0000n, 0x2000n, 3],
+		]);
+		expect(reports).toEqual([]);
+	});
+
 	it("does not let a region that was replaced take the new one with it", () => {
 		const memory = new TestMemory([RAM, ROM]);
 		attach(memory);
