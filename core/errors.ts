@@ -59,6 +59,8 @@ export type VfioErrorCode =
 	| "mapping-failed"
 	| "not-hot-pluggable"
 	| "guest-busy"
+	| "write-combining-refused"
+	| "no-kvm"
 	| "kernel"
 	| "invalid-argument"
 	| "disposed";

@@ -9,6 +9,7 @@ export { FailingKernel } from "./failing-kernel.ts";
 export * from "./host/mod.ts";
 export * from "./iommu/mod.ts";
 export type { AccessWidth, AllocateOptions, Clock, Kernel, Mapping, Memory } from "./kernel.ts";
+export * from "./kvm/mod.ts";
 export * from "./machine/mod.ts";
 export * from "./pci/mod.ts";
 export { Releases } from "./release.ts";

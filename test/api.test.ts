@@ -68,6 +68,9 @@ describe("the public API", () => {
 			  function lockedBytes memlock planMappings requireMemlock
 			  type     DirtyTracking DmaAccess DmaMapping Interval Iommu IommuBackend IommuInfo IovaRange MapReport
 			           MapperOptions MappingPlan Memlock PlannedMapping PlannerLimits SkipReason SkippedRegions Type1
+			core/kvm/
+			  class    KvmVm
+			  type     InterruptPin KvmVmOptions
 			core/machine/
 			  class    AddressDecoder AddressSpace HostBridge PciBus PciTopology RootBus RootPort
 			  function formatSlotAddress parseSlotAddress swizzle
@@ -136,7 +139,9 @@ describe("the public API", () => {
 			  class    SimulatedLinux
 			  const    ALL_CAPABILITIES
 			  type     DeviceResetMethod FileSystem IommuGroup Leaks LinuxOptions ModuleParameters ParameterValues PciBus
-			           PciDevice PciDriver PciIdentity ProcessCapability ProcessOptions ReservedRegion SimProcess Sleep"
+			           PciDevice PciDriver PciIdentity ProcessCapability ProcessOptions ReservedRegion SimProcess Sleep
+			kernel-sim/linux/kvm/
+			  type     Kvm KvmGuest VirtualMachine"
 		`);
 	});
 

@@ -1,9 +1,10 @@
 /**
- * Names and decodes VFIO's and iommufd's ioctl requests, for error messages and traces.
+ * Names and decodes the ioctl requests of VFIO, iommufd and KVM, for error messages and traces.
  *
  * @module
  */
 import * as iommufd from "./iommufd.ts";
+import * as kvm from "./kvm.ts";
 import type { Fields, Struct } from "./struct.ts";
 import * as vfio from "./vfio.ts";
 
@@ -16,7 +17,7 @@ export type VfioFileKind = "container" | "group" | "device" | "iommufd";
 interface Request {
 	readonly number: number;
 	readonly name: string;
-	readonly kind: VfioFileKind;
+	readonly kind: VfioFileKind | "kvm";
 	readonly struct?: Struct<Fields>;
 	/** The header's flags of this structure, by name without their prefix. */
 	readonly flags?: Readonly<Record<string, number>>;
@@ -34,6 +35,13 @@ const IRQ_SET = {
 	ACTION_MASK: vfio.VFIO_IRQ_SET_ACTION_MASK,
 	ACTION_UNMASK: vfio.VFIO_IRQ_SET_ACTION_UNMASK,
 	ACTION_TRIGGER: vfio.VFIO_IRQ_SET_ACTION_TRIGGER,
+};
+
+const IRQFD = { DEASSIGN: kvm.KVM_IRQFD_FLAG_DEASSIGN, RESAMPLE: kvm.KVM_IRQFD_FLAG_RESAMPLE };
+const IOEVENTFD = {
+	DATAMATCH: kvm.KVM_IOEVENTFD_FLAG_DATAMATCH,
+	PIO: kvm.KVM_IOEVENTFD_FLAG_PIO,
+	DEASSIGN: kvm.KVM_IOEVENTFD_FLAG_DEASSIGN,
 };
 
 const REQUESTS: readonly Request[] = [
@@ -178,6 +186,7 @@ const REQUESTS: readonly Request[] = [
 		struct: vfio.vfio_device_detach_iommufd_pt,
 	},
 	...iommufdRequests(),
+	...kvmRequests(),
 ];
 
 /** The requests of /dev/iommu. Where the flags of a structure are not worth a name they are shown as a number. */
@@ -230,6 +239,33 @@ function iommufdRequests(): Request[] {
 	];
 }
 
+/** The requests of KVM. Their numbers are their own on every file. */
+function kvmRequests(): Request[] {
+	const request = (
+		name: string,
+		number: number,
+		struct?: Struct<Fields>,
+		flags?: Readonly<Record<string, number>>,
+	): Request => ({ number, name, kind: "kvm", ...(struct ? { struct } : {}), ...(flags ? { flags } : {}) });
+	return [
+		request("KVM_GET_API_VERSION", kvm.KVM_GET_API_VERSION),
+		request("KVM_CREATE_VM", kvm.KVM_CREATE_VM),
+		request("KVM_CHECK_EXTENSION", kvm.KVM_CHECK_EXTENSION),
+		request("KVM_GET_VCPU_MMAP_SIZE", kvm.KVM_GET_VCPU_MMAP_SIZE),
+		request("KVM_CREATE_VCPU", kvm.KVM_CREATE_VCPU),
+		request("KVM_CREATE_IRQCHIP", kvm.KVM_CREATE_IRQCHIP),
+		request("KVM_IRQ_LINE", kvm.KVM_IRQ_LINE),
+		request("KVM_SET_GSI_ROUTING", kvm.KVM_SET_GSI_ROUTING, kvm.kvm_irq_routing),
+		request("KVM_IRQFD", kvm.KVM_IRQFD, kvm.kvm_irqfd, IRQFD),
+		request("KVM_IOEVENTFD", kvm.KVM_IOEVENTFD, kvm.kvm_ioeventfd, IOEVENTFD),
+		request("KVM_SIGNAL_MSI", kvm.KVM_SIGNAL_MSI, kvm.kvm_msi),
+		request("KVM_CREATE_DEVICE", kvm.KVM_CREATE_DEVICE, kvm.kvm_create_device),
+		request("KVM_SET_DEVICE_ATTR", kvm.KVM_SET_DEVICE_ATTR, kvm.kvm_device_attr),
+		request("KVM_GET_DEVICE_ATTR", kvm.KVM_GET_DEVICE_ATTR, kvm.kvm_device_attr),
+		request("KVM_HAS_DEVICE_ATTR", kvm.KVM_HAS_DEVICE_ATTR, kvm.kvm_device_attr),
+	];
+}
+
 /** Which kind of VFIO file a path names; an opened device has no path of its own, and is whatever is left. */
 export function vfioFileKind(path: string): VfioFileKind {
 	if (path === "/dev/vfio/vfio") return "container";
@@ -239,10 +275,12 @@ export function vfioFileKind(path: string): VfioFileKind {
 
 function find(request: number, kind: VfioFileKind): Request | undefined {
 	const kinds = kind === "iommufd" ? ["iommufd", "container"] : [kind];
-	return REQUESTS.find((candidate) => candidate.number === request && kinds.includes(candidate.kind));
+	return REQUESTS.find(
+		(candidate) => candidate.number === request && (kinds.includes(candidate.kind) || candidate.kind === "kvm"),
+	);
 }
 
-/** The symbolic name of a request on a kind of file, such as `VFIO_IOMMU_MAP_DMA`; `ioctl 0x5401` when it is none of VFIO's. */
+/** The symbolic name of a request on a kind of file, such as `VFIO_IOMMU_MAP_DMA`; `ioctl 0x5401` when it is none of VFIO's or KVM's. */
 export function requestName(request: number, kind: VfioFileKind): string {
 	return find(request, kind)?.name ?? `ioctl 0x${request.toString(16)}`;
 }

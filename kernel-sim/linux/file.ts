@@ -37,6 +37,11 @@ export abstract class OpenFile {
 	flags = O_RDWR;
 	/** Where read(2) and write(2) continue, bytes. */
 	position = 0;
+	/**
+	 * Of files of VFIO, which KVM's VFIO device takes: whether DMA of all their devices can be forced to be coherent with
+	 * the processor's caches. Undefined for all other files.
+	 */
+	coherent: boolean | undefined;
 	#references = 0;
 	#released = false;
 	readonly #onRelease: (() => void)[] = [];

@@ -19,6 +19,7 @@ import { FileSystem } from "./filesystem.ts";
 import { InterruptLines } from "./interrupt-lines.ts";
 import { IommuGroup, type ReservedRegion } from "./iommu-group.ts";
 import { type IommufdPlatform, UserAccounts } from "./iommufd/mod.ts";
+import { Kvm } from "./kvm/mod.ts";
 import { BUILT_IN_DRIVERS, NativeDriver, namedDriver } from "./native-driver.ts";
 import { NullFile } from "./null-file.ts";
 import { ModuleParameters, type ParameterValues } from "./parameters.ts";
@@ -59,6 +60,8 @@ export interface LinuxOptions {
 	readonly iommufd?: boolean;
 	/** The IOMMU can force DMA to be coherent with the caches (VFIO_DMA_CC_IOMMU); false when left out, as in QEMU's VT-d. */
 	readonly snoopControl?: boolean;
+	/** There is /dev/kvm; true when left out. */
+	readonly kvm?: boolean;
 }
 
 /** Everything that has been taken and not yet given back. */
@@ -76,6 +79,8 @@ export interface Leaks {
 	readonly timers: number;
 	/** Stretches of memory that were allocated or adopted. */
 	readonly memory: number;
+	/** Virtual machines of KVM. */
+	readonly virtualMachines: number;
 }
 
 const RELEASES = { "6.12": "6.12.95", "7.2": "7.2.12" } as const;
@@ -107,6 +112,8 @@ export class SimulatedLinux {
 	readonly files = new FileSystem();
 	readonly pci: PciBus;
 	readonly vfio: Vfio;
+	/** KVM, and its virtual machines. */
+	readonly kvm: Kvm;
 	/** Living eventfds, those that only a driver holds included. */
 	readonly eventfds = new Set<EventFd>();
 	readonly #processes = new Set<SimProcess>();
@@ -151,6 +158,8 @@ export class SimulatedLinux {
 		};
 		this.vfio = new Vfio(platform, this.files, this.clock, hasIommufd ? this.#iommufd : undefined);
 		if (loaded) this.vfio.load();
+		this.kvm = new Kvm(version);
+		if (options.kvm ?? true) this.kvm.load(this.files);
 		this.pci = new PciBus(this.#sysfs());
 		addPciBusDirectory(this.files, this.pci, () => this.#rescan());
 		this.#boot(host, loaded);
@@ -226,6 +235,7 @@ export class SimulatedLinux {
 			watches: sum([...this.eventfds].map((eventfd) => eventfd.watches)),
 			timers: this.clock.pending,
 			memory: sum(areas.map((area) => area.memory)),
+			virtualMachines: this.kvm.machines.size,
 		};
 	}
 

@@ -7,6 +7,7 @@ export { ALL_CAPABILITIES, type Capability as ProcessCapability } from "./capabi
 export type { PciDevice, PciDriver, PciIdentity, ResetMethod as DeviceResetMethod } from "./driver.ts";
 export type { FileSystem } from "./filesystem.ts";
 export type { IommuGroup, ReservedRegion } from "./iommu-group.ts";
+export type { Kvm, KvmGuest, VirtualMachine } from "./kvm/mod.ts";
 export { type Leaks, type LinuxOptions, SimulatedLinux } from "./linux.ts";
 export type { ModuleParameters, ParameterValues } from "./parameters.ts";
 export type { PciBus } from "./pci-bus.ts";

@@ -48,6 +48,7 @@ describe.each<Version>(["6.12", "7.2"])("the simulated Linux %s, on the lab's de
 			watches: 0,
 			timers: 0,
 			memory: 0,
+			virtualMachines: 0,
 		});
 	});
 });

@@ -182,6 +182,7 @@ const PLACES = {
 	"core/iommu/memory-map.ts": () => ({ environment: new Vmm() }),
 	"core/iommu/planner.ts": () => ({ environment: new Vmm() }),
 	"core/iommu/type1.ts": () => ({ environment: new Bound() }),
+	"core/kvm/kvm-vm.ts": () => ({ environment: new Bound() }),
 	"core/machine/root-port.ts": () => ({ environment: new Vmm() }),
 	"core/machine/topology.ts": () => ({ environment: new Bound() }),
 	"core/pci/assigned-function.ts": () => ({ environment: new Vmm() }),

@@ -62,7 +62,7 @@ export class Vfio {
 	register(ops: VfioDeviceOps, iommuGroup: IommuGroup): number {
 		let group = this.#groups.get(iommuGroup.id);
 		if (!group) {
-			const created = new VfioGroup(iommuGroup);
+			const created = new VfioGroup(iommuGroup, this.#platform.enforcesCoherency);
 			group = created;
 			this.#groups.set(iommuGroup.id, created);
 			this.#files.device(group.path, 0o600, () => created.open());

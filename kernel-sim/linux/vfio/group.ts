@@ -24,6 +24,7 @@ import type { RegisteredDevice } from "./registered-device.ts";
 /** The devices of an IOMMU group that VFIO drivers have. One user at a time opens it. */
 export class VfioGroup {
 	readonly iommuGroup: IommuGroup;
+	readonly coherent: boolean;
 	/** Devices that can be opened through the group. */
 	readonly devices: RegisteredDevice[] = [];
 	/** All devices, those whose driver is leaving included. */
@@ -37,8 +38,10 @@ export class VfioGroup {
 	#users = 0;
 	#gone = false;
 
-	constructor(iommuGroup: IommuGroup) {
+	/** @param coherent whether the IOMMU can force its DMA to be coherent */
+	constructor(iommuGroup: IommuGroup, coherent: boolean) {
 		this.iommuGroup = iommuGroup;
+		this.coherent = coherent;
 	}
 
 	get path(): string {
@@ -160,6 +163,7 @@ export class GroupFile extends OpenFile {
 	constructor(group: VfioGroup) {
 		super(group.path);
 		this.group = group;
+		this.coherent = group.coherent;
 	}
 
 	override ioctl(process: SimProcess, request: number, argument: IoctlArgument): number {

@@ -138,6 +138,7 @@ export class RegisteredDevice {
 		this.#openCount++;
 		this.#files++;
 		const file = this.ops.file();
+		file.coherent = this.group.coherent;
 		file.whenReleased(() => this.#fileReleased());
 		return file;
 	}

@@ -31,6 +31,7 @@ const NOTHING = {
 	watches: 0,
 	timers: 0,
 	memory: 0,
+	virtualMachines: 0,
 };
 const CONFIG = 7 * 2 ** 40;
 const SECOND = 1_000_000_000;

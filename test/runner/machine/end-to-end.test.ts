@@ -84,6 +84,7 @@ const NOTHING = {
 	watches: 0,
 	timers: 0,
 	memory: 0,
+	virtualMachines: 0,
 };
 
 describe("a guest that drives an assigned NVMe controller", () => {
