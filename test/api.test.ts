@@ -141,7 +141,12 @@ describe("the public API", () => {
 			  type     DeviceResetMethod FileSystem IommuGroup Leaks LinuxOptions ModuleParameters ParameterValues PciBus
 			           PciDevice PciDriver PciIdentity ProcessCapability ProcessOptions ReservedRegion SimProcess Sleep
 			kernel-sim/linux/kvm/
-			  type     Kvm KvmGuest VirtualMachine"
+			  type     Kvm KvmGuest VirtualMachine
+			kernel-sim/linux/mdev/
+			  class    MdevBus MdevDevice
+			  type     MdevBusListener MediatedContext MediatedDevice MediatedDriver MediatedType
+			kernel-sim/linux/mdev/mtty/
+			  function mtty"
 		`);
 	});
 

@@ -48,6 +48,7 @@ export const VFIO_DEVICE_FEATURE = 0x3b75;
 export const VFIO_DEVICE_BIND_IOMMUFD = 0x3b76;
 export const VFIO_DEVICE_ATTACH_IOMMUFD_PT = 0x3b77;
 export const VFIO_DEVICE_DETACH_IOMMUFD_PT = 0x3b78;
+export const VFIO_MIG_GET_PRECOPY_INFO = 0x3b79;
 
 // vfio_pci_hot_reset_info.flags, vfio_device_bind_iommufd.flags and vfio_device_attach_iommufd_pt.flags
 export const VFIO_PCI_HOT_RESET_FLAG_DEV_ID = 1;

@@ -20,6 +20,10 @@ import { InterruptLines } from "./interrupt-lines.ts";
 import { IommuGroup, type ReservedRegion } from "./iommu-group.ts";
 import { type IommufdPlatform, UserAccounts } from "./iommufd/mod.ts";
 import { Kvm } from "./kvm/mod.ts";
+import { MdevBus } from "./mdev/bus.ts";
+import type { MediatedDriver } from "./mdev/driver.ts";
+import type { MdevKernel } from "./mdev/mdev-driver.ts";
+import { addMdevBus, mdevSysfs } from "./mdev/sysfs.ts";
 import { BUILT_IN_DRIVERS, NativeDriver, namedDriver } from "./native-driver.ts";
 import { NullFile } from "./null-file.ts";
 import { ModuleParameters, type ParameterValues } from "./parameters.ts";
@@ -58,6 +62,8 @@ export interface LinuxOptions {
 	readonly vfio?: boolean;
 	/** The kernel has /dev/iommu and VFIO's character devices (CONFIG_IOMMUFD, CONFIG_VFIO_DEVICE_CDEV); true when left out. */
 	readonly iommufd?: boolean;
+	/** Drivers of mediated devices, such as {@link mtty}; none when left out. */
+	readonly mediated?: readonly MediatedDriver[];
 	/** The IOMMU can force DMA to be coherent with the caches (VFIO_DMA_CC_IOMMU); false when left out, as in QEMU's VT-d. */
 	readonly snoopControl?: boolean;
 	/** There is /dev/kvm; true when left out. */
@@ -111,6 +117,8 @@ export class SimulatedLinux {
 	/** sysfs, procfs and /dev. */
 	readonly files = new FileSystem();
 	readonly pci: PciBus;
+	/** Mediated devices. */
+	readonly mdev: MdevBus;
 	readonly vfio: Vfio;
 	/** KVM, and its virtual machines. */
 	readonly kvm: Kvm;
@@ -162,7 +170,13 @@ export class SimulatedLinux {
 		if (options.kvm ?? true) this.kvm.load(this.files);
 		this.pci = new PciBus(this.#sysfs());
 		addPciBusDirectory(this.files, this.pci, () => this.#rescan());
+		this.mdev = new MdevBus(
+			this.#mdevKernel(),
+			mdevSysfs(this.files, () => this.mdev),
+		);
+		addMdevBus(this.files, this.mdev);
 		this.#boot(host, loaded);
+		for (const driver of loaded ? (options.mediated ?? []) : []) this.mdev.load(driver);
 		machine.listen({ plugged: (fn) => this.#plugged(fn), unplugged: (fn) => this.#unplugged(fn) });
 	}
 
@@ -271,6 +285,34 @@ export class SimulatedLinux {
 		this.#groups.set(id, group);
 		addGroupDirectory(this.files, group);
 		return group;
+	}
+
+	/** What the mdev bus needs: groups are made for its devices, which no IOMMU knows. */
+	#mdevKernel(): MdevKernel {
+		const { vfio, clock, version, files } = this;
+		return {
+			vfio,
+			clock,
+			version,
+			addEmulatedGroup: (device) => {
+				let id = 0;
+				while (this.#groups.has(id)) id++;
+				const group = new IommuGroup(id, this.machine.iommu, [], { name: "vfio-noiommu", emulated: true });
+				this.#groups.set(id, group);
+				addGroupDirectory(files, group);
+				device.group = group;
+				group.join(device);
+				addGroupMember(files, group, device);
+				return group;
+			},
+			removeEmulatedGroup: (device, group) => {
+				group.leave(device);
+				removeGroupMember(files, group, device);
+				device.group = undefined;
+				this.#groups.delete(group.id);
+				removeGroupDirectory(files, group);
+			},
+		};
 	}
 
 	#add(fn: PciFunction): PciDevice {

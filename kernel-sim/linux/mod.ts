@@ -9,6 +9,7 @@ export type { FileSystem } from "./filesystem.ts";
 export type { IommuGroup, ReservedRegion } from "./iommu-group.ts";
 export type { Kvm, KvmGuest, VirtualMachine } from "./kvm/mod.ts";
 export { type Leaks, type LinuxOptions, SimulatedLinux } from "./linux.ts";
+export * from "./mdev/mod.ts";
 export type { ModuleParameters, ParameterValues } from "./parameters.ts";
 export type { PciBus } from "./pci-bus.ts";
 export type { ProcessOptions, SimProcess } from "./process.ts";

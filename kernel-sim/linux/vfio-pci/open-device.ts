@@ -8,11 +8,13 @@ import { PCI_COMMAND_MASTER, PCI_COMMAND_MEMORY } from "../../../core/uapi/pci_r
 import type { PciFunction } from "../../hardware/function.ts";
 import type { EventFd } from "../eventfd.ts";
 import { decodingOf } from "../pci-resources.ts";
+import type { DeviceFeatures, FeatureRequest } from "../vfio/device-feature.ts";
 import type { MemoryGate } from "./bar-memory.ts";
 import { allowIntx, canDisableIntx, changeCommand } from "./command.ts";
 import { type ConfigHost, ConfigSpace } from "./config-space.ts";
 import type { VfioPciDevice } from "./device.ts";
 import type { Described } from "./device-info.ts";
+import { pciFeature } from "./feature.ts";
 import { Interrupts } from "./interrupts.ts";
 import { type IoEventFdHost, IoEventFds } from "./ioeventfd.ts";
 import { DevicePower } from "./power.ts";
@@ -25,7 +27,9 @@ const PAGE_SIZE = 4096;
 const D3HOT = 3;
 
 /** Everything that the first open makes and the last close takes down (contract H). */
-export class OpenDevice implements ConfigHost, RegionHost, Described, RequestHolder, IoEventFdHost, MemoryGate {
+export class OpenDevice
+	implements ConfigHost, RegionHost, Described, RequestHolder, IoEventFdHost, MemoryGate, DeviceFeatures
+{
 	readonly bound: VfioPciDevice;
 	readonly fn: PciFunction;
 	readonly resettable: boolean;
@@ -83,6 +87,10 @@ export class OpenDevice implements ConfigHost, RegionHost, Described, RequestHol
 		if (!this.resettable) return -EINVAL;
 		this.power.setState(0);
 		return tryResetFunction(this.bound.device, this.bound.machine);
+	}
+
+	feature(request: FeatureRequest): number {
+		return pciFeature(this, request);
 	}
 
 	/** Whether a BAR may be mapped: memory, in pages that hold nothing else. */

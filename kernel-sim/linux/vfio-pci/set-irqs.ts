@@ -3,29 +3,26 @@
  *
  * @module
  */
-import { EBUSY, EFAULT, EINVAL, ENOTTY, ERANGE } from "../../../core/uapi/errno.ts";
+import { EBUSY, EINVAL, ENOTTY, ERANGE } from "../../../core/uapi/errno.ts";
 import {
 	VFIO_IRQ_SET_ACTION_MASK,
 	VFIO_IRQ_SET_ACTION_TRIGGER,
-	VFIO_IRQ_SET_ACTION_TYPE_MASK,
 	VFIO_IRQ_SET_ACTION_UNMASK,
 	VFIO_IRQ_SET_DATA_BOOL,
 	VFIO_IRQ_SET_DATA_EVENTFD,
 	VFIO_IRQ_SET_DATA_NONE,
-	VFIO_IRQ_SET_DATA_TYPE_MASK,
 	VFIO_PCI_ERR_IRQ_INDEX,
 	VFIO_PCI_INTX_IRQ_INDEX,
 	VFIO_PCI_MSI_IRQ_INDEX,
 	VFIO_PCI_MSIX_IRQ_INDEX,
 	VFIO_PCI_NUM_IRQS,
 	VFIO_PCI_REQ_IRQ_INDEX,
-	vfio_irq_set,
 } from "../../../core/uapi/vfio.ts";
 import type { EventFd } from "../eventfd.ts";
 import type { IoctlArgument } from "../file.ts";
 import type { SimProcess } from "../process.ts";
+import { eventAt, fdAt, type IrqRequest, isSet, readIrqRequest } from "../vfio/irq-request.ts";
 import type { Interrupts } from "./interrupts.ts";
-import { eventAt, fdAt, type IrqRequest, isSet } from "./irq-request.ts";
 import type { Messages } from "./messages.ts";
 
 /** Where the eventfds that outlive the device's close are: REQ belongs to the device, not to its interrupts. */
@@ -35,45 +32,19 @@ export interface RequestHolder {
 	request: EventFd | undefined;
 }
 
-const KNOWN_FLAGS = VFIO_IRQ_SET_DATA_TYPE_MASK | VFIO_IRQ_SET_ACTION_TYPE_MASK;
-
 /**
  * Validates the argument (contract B.3) and carries it out (contract E.1).
  *
  * @returns 0; a positive number of vectors when fewer are available than asked for; or a negative errno
  */
 export function setIrqs(device: RequestHolder, process: SimProcess, argument: IoctlArgument): number {
-	const header = argument.read(vfio_irq_set.size);
-	if (!header) return -EFAULT;
-	const { argsz, flags, index, start, count } = vfio_irq_set.view(header);
-	if (argsz < vfio_irq_set.size || index >= VFIO_PCI_NUM_IRQS || count >= 0xffffffff - start) return -EINVAL;
-	if ((flags & ~KNOWN_FLAGS) !== 0) return -EINVAL;
-	const available = device.interrupts.count(index);
-	if (start >= available || start + count > available) return -EINVAL;
-	const data = flags & VFIO_IRQ_SET_DATA_TYPE_MASK;
-	const width = dataWidth(data);
-	if (width < 0 || argsz - vfio_irq_set.size < count * width) return -EINVAL;
-	const bytes = argument.read(count * width, vfio_irq_set.size);
-	if (!bytes) return -EFAULT;
-	return act(device, flags & VFIO_IRQ_SET_ACTION_TYPE_MASK, { index, start, count, data, bytes, process });
+	const request = readIrqRequest(process, argument, VFIO_PCI_NUM_IRQS, (index) => device.interrupts.count(index));
+	return typeof request === "number" ? request : act(device, request);
 }
 
-/** Bytes for each interrupt, or -1 when it is not exactly one type. */
-function dataWidth(data: number): number {
-	switch (data) {
-		case VFIO_IRQ_SET_DATA_NONE:
-			return 0;
-		case VFIO_IRQ_SET_DATA_BOOL:
-			return 1;
-		case VFIO_IRQ_SET_DATA_EVENTFD:
-			return 4;
-		default:
-			return -1;
-	}
-}
-
-function act(device: RequestHolder, action: number, request: IrqRequest): number {
+function act(device: RequestHolder, request: IrqRequest): number {
 	const { interrupts } = device;
+	const { action } = request;
 	switch (request.index) {
 		case VFIO_PCI_INTX_IRQ_INDEX:
 			if (action === VFIO_IRQ_SET_ACTION_MASK) return maskIntx(interrupts, request);

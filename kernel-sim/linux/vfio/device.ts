@@ -8,6 +8,7 @@ import type { BusDevice } from "../device.ts";
 import type { OpenFile } from "../file.ts";
 import type { IommufdBinding } from "../iommufd/binding.ts";
 import type { IommufdFile } from "../iommufd/file.ts";
+import type { EmulatedDma } from "./emulated-dma.ts";
 
 /** A device that a VFIO driver such as vfio-pci offers to its group. */
 export interface VfioDeviceOps {
@@ -15,8 +16,14 @@ export interface VfioDeviceOps {
 	readonly name: string;
 	/** The bus device behind it. */
 	readonly device: BusDevice;
-	/** The first open. @returns 0, or -errno */
-	open(): number;
+	/**
+	 * The first open.
+	 *
+	 * @param dma the container's, for a driver that reaches memory in the device's place; undefined when the device was bound
+	 *   to an open /dev/iommu
+	 * @returns 0, or -errno
+	 */
+	open(dma?: EmulatedDma): number;
 	/** The last file is gone. */
 	close(): void;
 	/** The file for a new descriptor. All files share the one open device; the core learns of each one's release by itself. */

@@ -100,7 +100,7 @@ export class RegisteredDevice {
 	#openInContainer(): number {
 		const used = this.group.use();
 		if (used < 0) return used;
-		const opened = this.ops.open();
+		const opened = this.ops.open(this.group.container?.iommu?.dma);
 		if (opened < 0) this.group.unuse();
 		return opened;
 	}

@@ -1,0 +1,105 @@
+/**
+ * A mediated device as VFIO's core has it, and its descriptors.
+ *
+ * @module
+ */
+import { EINVAL, EPERM } from "../../../core/uapi/errno.ts";
+import { MAP_SHARED, PROT_EXEC } from "../../../core/uapi/fcntl.ts";
+import { VFIO_DEVICE_FEATURE } from "../../../core/uapi/vfio.ts";
+import { type IoctlArgument, OpenFile } from "../file.ts";
+import type { IommufdBinding } from "../iommufd/binding.ts";
+import type { IommufdFile } from "../iommufd/file.ts";
+import type { SimProcess } from "../process.ts";
+import type { RegionMapping } from "../region-mapping.ts";
+import type { VfioDeviceOps } from "../vfio/device.ts";
+import { deviceFeature } from "../vfio/device-feature.ts";
+import type { EmulatedDma } from "../vfio/emulated-dma.ts";
+import { IommufdDma } from "./iommufd-dma.ts";
+import type { MdevDevice } from "./mdev-device.ts";
+import type { MediatedDevice } from "./mediated-device.ts";
+
+/** What a mediated driver offers to its group. */
+export class VfioMediated implements VfioDeviceOps {
+	readonly device: MdevDevice;
+	readonly mediated: MediatedDevice;
+	/** The way to memory when it is bound to an open /dev/iommu. */
+	#bound: IommufdDma | undefined;
+
+	constructor(device: MdevDevice, mediated: MediatedDevice) {
+		this.device = device;
+		this.mediated = mediated;
+	}
+
+	get name(): string {
+		return this.device.name;
+	}
+
+	open(dma: EmulatedDma | undefined = this.#bound): number {
+		if (!dma) throw new Error(`Cannot open ${this.name}: it was given no way to memory`);
+		return this.mediated.open?.(dma) ?? 0;
+	}
+
+	bindIommufd(file: IommufdFile): IommufdBinding {
+		const bound = new IommufdDma(file);
+		this.#bound = bound;
+		return bound.access;
+	}
+
+	close(): void {
+		this.mediated.close?.();
+	}
+
+	file(): OpenFile {
+		return new MediatedFile(this);
+	}
+
+	/** Compared as a whole: there are no options behind the name. */
+	match(name: string): "yes" | "no" {
+		return name === this.name ? "yes" : "no";
+	}
+
+	request(count: number): void {
+		this.mediated.request?.(count);
+	}
+}
+
+/** A descriptor of an open mediated device. */
+class MediatedFile extends OpenFile {
+	readonly #ops: VfioMediated;
+
+	constructor(ops: VfioMediated) {
+		super("anon_inode:[vfio-device]");
+		this.#ops = ops;
+	}
+
+	override ioctl(process: SimProcess, request: number, argument: IoctlArgument): number {
+		const { mediated } = this.#ops;
+		return request === VFIO_DEVICE_FEATURE
+			? deviceFeature(mediated, process, argument)
+			: mediated.ioctl(process, request, argument);
+	}
+
+	override pread(_process: SimProcess, buffer: Uint8Array, offset: number): number {
+		return this.#ops.mediated.read(offset, buffer);
+	}
+
+	override pwrite(_process: SimProcess, buffer: Uint8Array, offset: number): number {
+		return this.#ops.mediated.write(offset, buffer);
+	}
+
+	override mmap(
+		process: SimProcess,
+		length: number,
+		protection: number,
+		flags: number,
+		offset: number,
+	): RegionMapping | number {
+		if ((protection & PROT_EXEC) !== 0 && process.linux.version !== "6.12") return -EPERM;
+		if ((flags & MAP_SHARED) === 0) return -EINVAL;
+		return this.#ops.mediated.mmap?.(this, length, protection, offset) ?? -EINVAL;
+	}
+
+	override fdinfo(): string {
+		return "";
+	}
+}
