@@ -170,7 +170,7 @@ describe("the public API", () => {
 			runner/machine/
 			  class    GuestMachine
 			  function guestProgram
-			  type     GuestEvent GuestMachineOptions GuestOutcome GuestStatistics"
+			  type     GuestEvent GuestMachineOptions GuestOutcome GuestStatistics SlotState"
 		`);
 	});
 

@@ -5,7 +5,7 @@ set -eu
 cd "$(dirname "$0")"
 output=${1:-guest.elf}
 cc=${CC:-gcc}
-sources="boot.S console.c edu.c interrupts.c main.c memory.c nvme.c options.c pci.c"
+sources="boot.S console.c drivers.c edu.c hotplug.c interrupts.c main.c memory.c nvme.c options.c pci.c"
 
 # -fno-tree-loop-distribute-patterns: memset() must not be compiled into a call of itself.
 "$cc" -m32 -march=i686 -mgeneral-regs-only -Os -std=gnu11 -Wall -Wextra -Werror \

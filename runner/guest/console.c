@@ -67,12 +67,15 @@ void print(const char *format, ...) {
 	va_end(arguments);
 }
 
+void (*on_fail)(void);
+
 void pass(void) {
 	print("GUEST PASS\n");
 	halt();
 }
 
 void fail(const char *format, ...) {
+	if (on_fail) on_fail();
 	va_list arguments;
 	va_start(arguments, format);
 	print("GUEST FAIL ");

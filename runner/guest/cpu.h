@@ -27,6 +27,14 @@ static inline u32 inl(u16 port) {
 static inline void disable_interrupts(void) { __asm__ volatile("cli" : : : "memory"); }
 static inline void enable_interrupts(void) { __asm__ volatile("sti" : : : "memory"); }
 
+// Keeps interrupts away from two instructions that belong together, also where they are off already.
+static inline u32 save_interrupts(void) {
+	u32 flags;
+	__asm__ volatile("pushf; pop %0; cli" : "=r"(flags) : : "memory");
+	return flags;
+}
+static inline void restore_interrupts(u32 flags) { __asm__ volatile("push %0; popf" : : "r"(flags) : "memory", "cc"); }
+
 // Sleeps until the next interrupt. One that arrives between the two instructions is not missed: `sti` takes effect after
 // the instruction that follows it.
 static inline void sleep_until_interrupt(void) { __asm__ volatile("sti; hlt; cli" : : : "memory"); }

@@ -108,7 +108,7 @@ static void check_dma(u32 index) {
 	print("RESULT edu%u.dma.checksum=%08x\n", index, sum);
 }
 
-void edu_drive(const struct pci_function *function, u32 index) {
+void edu_drive(struct pci_function *function, u32 index) {
 	const struct pci_bar *bar = &function->bars[0];
 	print("edu device %u at %02x:%02x.%u\n", index, function->bus, function->device, function->number);
 	if (bar->kind != PCI_BAR_MEMORY || bar->address == 0) fail("its registers have no address");
@@ -116,7 +116,7 @@ void edu_drive(const struct pci_function *function, u32 index) {
 	pci_enable(function, true);
 	static const interrupt_handler handlers[1] = {on_interrupt};
 	void *const contexts[1] = {&edu};
-	pci_connect_interrupts(&edu.interrupts, function, 1, handlers, contexts);
+	pci_connect_interrupts(&edu.interrupts, function, options.interrupt, 1, handlers, contexts);
 	print("  interrupts by %s\n", interrupt_kind_name(edu.interrupts.kind));
 	print("RESULT edu%u.interrupt=%s\n", index, interrupt_kind_name(edu.interrupts.kind));
 	check_registers(index);

@@ -6,4 +6,4 @@
 #define EDU_DEVICE 0x11e8
 
 // Drives the device and fails on the first thing that is not as it must be. `index` counts such devices.
-void edu_drive(const struct pci_function *function, u32 index);
+void edu_drive(struct pci_function *function, u32 index);

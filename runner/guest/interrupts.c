@@ -7,7 +7,8 @@
 #define LINE_VECTOR 0x20  // IRQ 0 to 15
 #define LINES 16
 #define MESSAGE_VECTOR 0x50
-#define MESSAGES 16
+#define MESSAGES 32
+#define LINE_HANDLERS 64
 #define STUBS 128
 #define SPURIOUS_VECTOR 0x7f
 
@@ -32,9 +33,10 @@ struct gate {
 	u16 offset_high;
 } __attribute__((packed));
 
-struct slot {
-	interrupt_handler handler;
+struct connection {
+	interrupt_handler handler;  // null where the entry is free
 	void *context;
+	u8 line;
 };
 
 // What the stubs of boot.S push: general registers, vector, error code, and what the processor pushed.
@@ -46,10 +48,14 @@ struct frame {
 extern const u32 interrupt_stubs[STUBS];
 
 static struct gate table[256];
-static struct slot lines[LINES];
-static struct slot messages[MESSAGES];
-static u32 message_count;
+static struct connection lines[LINE_HANDLERS];
+static struct connection messages[MESSAGES];
 volatile u32 milliseconds;
+volatile bool device_lost;
+
+static void call(const struct connection *connection) {
+	if (connection->handler) connection->handler(connection->context);
+}
 
 void interrupt_dispatch(struct frame *frame) {
 	u32 vector = frame->vector;
@@ -57,12 +63,13 @@ void interrupt_dispatch(struct frame *frame) {
 	if (vector < LINE_VECTOR + LINES) {
 		u32 line = vector - LINE_VECTOR;
 		if (line == 0) milliseconds++;
-		else if (lines[line].handler) lines[line].handler(lines[line].context);
+		for (u32 i = 0; i < LINE_HANDLERS && line != 0; i++) {
+			if (lines[i].line == line) call(&lines[i]);
+		}
 		if (line >= 8) outb(PIC2, PIC_END_OF_INTERRUPT);
 		outb(PIC1, PIC_END_OF_INTERRUPT);
-	} else if (vector - MESSAGE_VECTOR < message_count) {
-		struct slot *slot = &messages[vector - MESSAGE_VECTOR];
-		slot->handler(slot->context);
+	} else if (vector - MESSAGE_VECTOR < MESSAGES) {
+		call(&messages[vector - MESSAGE_VECTOR]);
 		write32(APIC_END_OF_INTERRUPT, 0);
 	}
 }
@@ -102,16 +109,47 @@ void interrupts_init(void) {
 	enable_interrupts();
 }
 
+// An entry whose handler is this one.
+static struct connection *find(struct connection *connections, u32 count, interrupt_handler handler, void *context) {
+	for (u32 i = 0; i < count; i++) {
+		if (connections[i].handler == handler && (handler == NULL || connections[i].context == context)) return &connections[i];
+	}
+	return NULL;
+}
+
+static void mask_line(u8 line, bool masked) {
+	u16 port = line < 8 ? PIC1 + 1 : PIC2 + 1;
+	u8 bit = (u8)(1u << (line % 8));
+	outb(port, masked ? inb(port) | bit : inb(port) & (u8)~bit);
+}
+
 void interrupts_on_line(u8 line, interrupt_handler handler, void *context) {
-	lines[line] = (struct slot){handler, context};
+	struct connection *connection = find(lines, LINE_HANDLERS, NULL, NULL);
+	if (connection == NULL) fail("all %u handlers of interrupt lines are in use", LINE_HANDLERS);
+	disable_interrupts();
+	*connection = (struct connection){handler, context, line};
+	enable_interrupts();
 	u16 control = (u16)(EDGE_LEVEL_CONTROL + line / 8);
 	outb(control, inb(control) | (u8)(1u << (line % 8)));
-	u16 mask = line < 8 ? PIC1 + 1 : PIC2 + 1;
-	outb(mask, inb(mask) & (u8) ~(1u << (line % 8)));
+	mask_line(line, false);
+}
+
+void interrupts_off_line(u8 line, interrupt_handler handler, void *context) {
+	struct connection *connection = handler ? find(lines, LINE_HANDLERS, handler, context) : NULL;
+	if (connection == NULL) return;
+	disable_interrupts();
+	*connection = (struct connection){0};
+	bool shared = false;
+	for (u32 i = 0; i < LINE_HANDLERS; i++) shared |= lines[i].handler && lines[i].line == line;
+	if (!shared) mask_line(line, true);
+	enable_interrupts();
 }
 
 u8 interrupts_on_message(interrupt_handler handler, void *context) {
-	if (message_count == MESSAGES) fail("all %u interrupt vectors are in use", message_count);
-	messages[message_count] = (struct slot){handler, context};
-	return (u8)(MESSAGE_VECTOR + message_count++);
+	struct connection *connection = find(messages, MESSAGES, NULL, NULL);
+	if (connection == NULL) fail("all %u interrupt vectors are in use", MESSAGES);
+	*connection = (struct connection){handler, context, 0};
+	return (u8)(MESSAGE_VECTOR + (connection - messages));
 }
+
+void interrupts_off_message(u8 vector) { messages[vector - MESSAGE_VECTOR].handler = NULL; }

@@ -1,8 +1,8 @@
 // Finds every function that was plugged into this PC, drives those it knows, and says how it went.
 #include "console.h"
-#include "edu.h"
+#include "drivers.h"
+#include "hotplug.h"
 #include "interrupts.h"
-#include "nvme.h"
 #include "options.h"
 #include "pci.h"
 
@@ -22,18 +22,18 @@ void main(u32 magic, const struct multiboot_information *information) {
 	options_parse(command_line);
 	interrupts_init();
 	pci_scan();
+	if (options.hotplug != HOTPLUG_OFF) hotplug_start();
 
-	u32 nvmes = 0, edus = 0, others = 0;
 	for (u32 i = 0; i < pci_function_count; i++) {
-		const struct pci_function *function = &pci_functions[i];
-		if (pci_is_chipset(function) || function->is_bridge) continue;
-		if (function->class == PCI_CLASS_NVME) nvme_drive(function, nvmes++);
-		else if (function->vendor == EDU_VENDOR && function->id == EDU_DEVICE) edu_drive(function, edus++);
-		else others++;
+		struct pci_function *function = &pci_functions[i];
+		if (!function->present || pci_is_chipset(function) || function->is_bridge) continue;
+		if (!hotplug_owns(function)) drive(function);
 	}
-	print("RESULT functions=%u\n", nvmes + edus + others);
-	print("RESULT driven=%u\n", nvmes + edus);
-	if (nvmes + edus + others == 0) fail("nothing is plugged in");
+	if (options.hotplug != HOTPLUG_OFF) hotplug_run();
+	print("RESULT functions=%u\n", functions_found);
+	print("RESULT driven=%u\n", functions_driven);
+	if (functions_found == 0) fail("nothing is plugged in");
+	u32 others = functions_found - functions_driven;
 	if (others > 0) print("%u functions were found and placed; this program has no driver for them\n", others);
 	pass();
 }

@@ -443,7 +443,7 @@ static void report_interrupts(u32 index) {
 	if (completed != controller.commands) fail("%u commands were completed %u times", controller.commands, completed);
 }
 
-void nvme_drive(const struct pci_function *function, u32 index) {
+void nvme_drive(struct pci_function *function, u32 index) {
 	const struct pci_bar *bar = &function->bars[0];
 	print("NVMe controller %u at %02x:%02x.%u\n", index, function->bus, function->device, function->number);
 	if (bar->kind != PCI_BAR_MEMORY || bar->address == 0) fail("its registers have no address");
@@ -456,7 +456,7 @@ void nvme_drive(const struct pci_function *function, u32 index) {
 	static const interrupt_handler shared[1] = {on_shared_interrupt};
 	void *const contexts[QUEUES] = {&queues[0], &queues[1], &queues[2]};
 	bool separate = options.interrupt == INTERRUPT_MSIX && pci_msix_size(function) >= QUEUES;
-	pci_connect_interrupts(&controller.interrupts, function, separate ? QUEUES : 1, separate ? own : shared, contexts);
+	pci_connect_interrupts(&controller.interrupts, function, options.interrupt, separate ? QUEUES : 1, separate ? own : shared, contexts);
 	print("  interrupts by %s, %u vectors\n", interrupt_kind_name(controller.interrupts.kind), controller.interrupts.vectors);
 	print("RESULT nvme%u.interrupt=%s\n", index, interrupt_kind_name(controller.interrupts.kind));
 

@@ -3,4 +3,4 @@
 #include "pci.h"
 
 // Drives the controller and fails on the first thing that is not as it must be. `index` counts controllers.
-void nvme_drive(const struct pci_function *function, u32 index);
+void nvme_drive(struct pci_function *function, u32 index);

@@ -4,7 +4,7 @@
 
 #define LONGEST_WORD 40
 
-struct options options = {.interrupt = INTERRUPT_MSIX, .blocks = 256, .write = WRITE_RESTORE};
+struct options options = {.interrupt = INTERRUPT_MSIX, .blocks = 256, .write = WRITE_RESTORE, .slot_interrupt = INTERRUPT_MSI};
 
 static bool equal(const char *left, const char *right) {
 	while (*left && *left == *right) left++, right++;
@@ -44,6 +44,20 @@ static bool parse_word(const char *word) {
 		else return false;
 		return true;
 	}
+	if ((value = value_of(word, "hotplug"))) {
+		if (equal(value, "ignore")) options.hotplug = HOTPLUG_IGNORE;
+		else if (equal(value, "blink")) options.hotplug = HOTPLUG_BLINK;
+		else if (parse_number(value, 10, &options.removals)) options.hotplug = HOTPLUG_SERVE;
+		else return false;
+		return true;
+	}
+	if ((value = value_of(word, "slot-interrupt"))) {
+		if (equal(value, "msi")) options.slot_interrupt = INTERRUPT_MSI;
+		else if (equal(value, "intx")) options.slot_interrupt = INTERRUPT_INTX;
+		else return false;
+		return true;
+	}
+	if ((value = value_of(word, "button"))) return parse_number(value, 10, &options.button);
 	if ((value = value_of(word, "blocks"))) return parse_number(value, 10, &options.blocks) && options.blocks > 0;
 	if ((value = value_of(word, "checksum"))) {
 		options.has_checksum = true;

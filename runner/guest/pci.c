@@ -55,27 +55,41 @@ static const u8 link_lines[4] = {10, 11, 10, 11};
 struct pci_function pci_functions[PCI_MAX_FUNCTIONS];
 u32 pci_function_count;
 static u8 last_bus;
-static u32 next_memory = MEMORY_START;
-static u32 next_io = IO_START;
+static bool scanned;
+// What BARs are placed in, from its start on.
+static struct range free_memory = {MEMORY_START, MEMORY_END};
+static struct range free_io = {IO_START, IO_END};
 
 static u32 config_address(u8 bus, u8 device, u8 number, u32 offset) {
 	return CONFIG_ENABLE | (u32)bus << 16 | (u32)device << 11 | (u32)number << 8 | (offset & ~3u);
 }
 
+// An address and its data are two accesses, and interrupt handlers come here too.
 u32 pci_read(const struct pci_function *function, u32 offset) {
+	u32 flags = save_interrupts();
 	outl(CONFIG_ADDRESS, config_address(function->bus, function->device, function->number, offset));
-	return inl(CONFIG_DATA);
+	u32 value = inl(CONFIG_DATA);
+	restore_interrupts(flags);
+	return value;
 }
 
 void pci_write(const struct pci_function *function, u32 offset, u32 value) {
+	u32 flags = save_interrupts();
 	outl(CONFIG_ADDRESS, config_address(function->bus, function->device, function->number, offset));
 	outl(CONFIG_DATA, value);
+	restore_interrupts(flags);
+}
+
+void pci_write16(const struct pci_function *function, u32 offset, u16 value) {
+	u32 flags = save_interrupts();
+	outl(CONFIG_ADDRESS, config_address(function->bus, function->device, function->number, offset));
+	outw((u16)(CONFIG_DATA + (offset & 2)), value);
+	restore_interrupts(flags);
 }
 
 // The command register alone: the status register beside it clears what is written as one.
 static void write_command(const struct pci_function *function, u16 command) {
-	outl(CONFIG_ADDRESS, config_address(function->bus, function->device, function->number, COMMAND_AND_STATUS));
-	outw(CONFIG_DATA, command);
+	pci_write16(function, COMMAND_AND_STATUS, command);
 }
 
 bool pci_is_chipset(const struct pci_function *function) {
@@ -88,12 +102,43 @@ bool pci_is_chipset(const struct pci_function *function) {
 
 static u32 align_up(u32 value, u32 unit) { return (value + unit - 1) & ~(unit - 1); }
 
-// Takes a naturally aligned range; 0 when there is none left.
-static u32 take(u32 *next, u32 end, u32 size) {
-	u32 start = align_up(*next, size);
-	if (start < *next || start > end || size > end - start) return 0;
-	*next = start + size;
+// Takes a naturally aligned range from the start of what is free; 0 when there is none left.
+static u32 take(struct range *free, u32 size) {
+	u32 start = align_up(free->start, size);
+	if (start < free->start || start > free->end || size > free->end - start) return 0;
+	free->start = start + size;
 	return start;
+}
+
+// The lowest range that a function on the root bus uses and that ends above an address; `none` when there is none.
+static struct range next_used(bool io, u32 above, struct range none) {
+	struct range lowest = none;
+	for (u32 i = 0; i < pci_function_count; i++) {
+		const struct pci_function *function = &pci_functions[i];
+		if (!function->present || function->bus != 0) continue;
+		for (u32 j = 0; j <= PCI_BAR_COUNT; j++) {
+			const struct pci_bar *bar = &function->bars[j];
+			struct range used = io ? function->io : function->memory;
+			if (j < PCI_BAR_COUNT) {
+				if (bar->kind != (io ? PCI_BAR_IO : PCI_BAR_MEMORY) || bar->address == 0) continue;
+				used = (struct range){bar->address, bar->address + bar->size};
+			}
+			if (used.end > used.start && used.end > above && used.start < lowest.start) lowest = used;
+		}
+	}
+	return lowest;
+}
+
+// The largest range of whole units that nothing uses.
+static struct range largest_gap(bool io, struct range whole, u32 unit) {
+	struct range best = {0, 0}, nothing = {whole.end, whole.end};
+	for (u32 start = whole.start; start < whole.end;) {
+		struct range used = next_used(io, start, nothing);
+		struct range gap = {align_up(start, unit), used.start & ~(unit - 1)};
+		if (gap.end > gap.start && gap.end - gap.start > best.end - best.start) best = gap;
+		start = used.end;
+	}
+	return best;
 }
 
 // Reads a BAR's size as PCI wants it read, with the function not answering at the addresses in between, and places it.
@@ -111,7 +156,7 @@ static void place_bars(struct pci_function *function) {
 		// A port is 16 bits, so the upper half of an I/O BAR may be wired to zero.
 		u32 mask = io ? (low & ~3u) | 0xffff0000u : low & ~15u;
 		bar->size = ~mask + 1;
-		bar->address = io ? take(&next_io, IO_END, bar->size) : take(&next_memory, MEMORY_END, bar->size);
+		bar->address = take(io ? &free_io : &free_memory, bar->size);
 		pci_write(function, offset, bar->address);
 		if (bar->is_64_bit) pci_write(function, offset + 4, 0), i++;
 	}
@@ -164,48 +209,72 @@ static void describe(const struct pci_function *function) {
 
 static void scan_bus(u8 bus, const struct pci_function *bridge);
 
-// Gives the bus below a bridge its number, scans it, and opens the bridge's windows for what was placed there.
-static void scan_bridge(struct pci_function *bridge) {
-	u8 secondary = ++last_bus;
-	pci_write(bridge, BUS_NUMBERS, (u32)bridge->bus | (u32)secondary << 8 | 0xffu << 16);
-	u32 memory = next_memory = align_up(next_memory, MEMORY_WINDOW_UNIT);
-	u32 io = next_io = align_up(next_io, IO_WINDOW_UNIT);
-	scan_bus(secondary, bridge);
-	pci_write(bridge, BUS_NUMBERS, (u32)bridge->bus | (u32)secondary << 8 | (u32)last_bus << 16);
-	next_memory = align_up(next_memory, MEMORY_WINDOW_UNIT);
-	next_io = align_up(next_io, IO_WINDOW_UNIT);
-
-	// A window whose base is above its limit forwards nothing.
-	u32 memory_limit = next_memory > memory ? next_memory - 1 : 0;
-	u32 memory_base = next_memory > memory ? memory : 0xfff00000u;
+// Opens a bridge's windows for what was placed below it. A window whose base is above its limit forwards nothing.
+static void open_windows(const struct pci_function *bridge) {
+	struct range memory = bridge->memory, io = bridge->io;
+	bool any_memory = memory.end > memory.start, any_io = io.end > io.start;
+	u32 memory_base = any_memory ? memory.start : 0xfff00000u, memory_limit = any_memory ? memory.end - 1 : 0;
+	u32 io_base = any_io ? io.start : 0xf000, io_limit = any_io ? io.end - 1 : 0;
 	pci_write(bridge, MEMORY_WINDOW, (memory_base >> 16 & 0xfff0) | (memory_limit & 0xfff00000u));
 	pci_write(bridge, PREFETCHABLE_WINDOW, 0x0000fff0);
-	u32 io_limit = next_io > io ? next_io - 1 : 0;
-	u32 io_base = next_io > io ? io : 0xf000;
-	pci_write(bridge, IO_WINDOW, (io_base >> 8 & 0xf0) | (io_limit & 0xf000));
-	write_command(bridge, COMMAND_IO | COMMAND_MEMORY | COMMAND_MASTER);
+	pci_write16(bridge, IO_WINDOW, (u16)((io_base >> 8 & 0xf0) | (io_limit & 0xf000)));
+}
+
+static void number_buses(const struct pci_function *bridge, u8 subordinate) {
+	pci_write(bridge, BUS_NUMBERS, (u32)bridge->bus | (u32)bridge->secondary << 8 | (u32)subordinate << 16);
+}
+
+// Scans the bus below a bridge, in the addresses that are free, and lets the bridge forward them.
+static void scan_behind(struct pci_function *bridge) {
+	u32 memory = free_memory.start = align_up(free_memory.start, MEMORY_WINDOW_UNIT);
+	u32 io = free_io.start = align_up(free_io.start, IO_WINDOW_UNIT);
+	scan_bus(bridge->secondary, bridge);
+	free_memory.start = align_up(free_memory.start, MEMORY_WINDOW_UNIT);
+	free_io.start = align_up(free_io.start, IO_WINDOW_UNIT);
+	bridge->memory = (struct range){memory, free_memory.start};
+	bridge->io = (struct range){io, free_io.start};
+	open_windows(bridge);
+	pci_enable(bridge, true);
+}
+
+// Gives the bus below a bridge its number, and scans it.
+static void scan_bridge(struct pci_function *bridge) {
+	bridge->secondary = ++last_bus;
+	number_buses(bridge, 0xff);
+	scan_behind(bridge);
+	number_buses(bridge, last_bus);
+}
+
+static struct pci_function *free_function(void) {
+	for (u32 i = 0; i < pci_function_count; i++) {
+		if (!pci_functions[i].present) return &pci_functions[i];
+	}
+	if (pci_function_count == PCI_MAX_FUNCTIONS) fail("there are more than %u PCI functions", pci_function_count);
+	return &pci_functions[pci_function_count++];
 }
 
 // True when there is a function.
 static bool scan_function(u8 bus, u8 device, u8 number, const struct pci_function *bridge, bool *multifunction) {
-	struct pci_function found = {.bus = bus, .device = device, .number = number, .bridge = bridge};
+	struct pci_function found = {.present = true, .bus = bus, .device = device, .number = number, .bridge = bridge};
 	u32 identity = pci_read(&found, VENDOR_AND_DEVICE);
 	if ((identity & 0xffff) == 0xffff) return false;
-	if (pci_function_count == PCI_MAX_FUNCTIONS) fail("there are more than %u PCI functions", pci_function_count);
 	u32 header = pci_read(&found, HEADER);
 	*multifunction = header & HEADER_MULTIFUNCTION;
 	found.vendor = (u16)identity;
 	found.id = (u16)(identity >> 16);
 	found.class = pci_read(&found, REVISION_AND_CLASS) >> 8;
 	found.is_bridge = HEADER_TYPE(header) == 1 && found.class >> 8 == PCI_CLASS_BRIDGE;
-	struct pci_function *function = &pci_functions[pci_function_count++];
+	struct pci_function *function = free_function();
 	*function = found;
 	if (!pci_is_chipset(function)) {
 		if (!function->is_bridge) place_bars(function);
 		route_line(function);
 	}
 	describe(function);
-	if (function->is_bridge) scan_bridge(function);
+	if (!function->is_bridge) return true;
+	// The numbers of buses are given away when the program starts; what is plugged in later has none below it.
+	if (scanned) print("    a bridge: what is below it is not looked for\n");
+	else scan_bridge(function);
 	return true;
 }
 
@@ -224,6 +293,24 @@ void pci_scan(void) {
 	pci_write(&router, ROUTER_LINKS, links);
 	print("PCI functions:\n");
 	scan_bus(0, NULL);
+	scanned = true;
+}
+
+void pci_scan_below(struct pci_function *bridge) {
+	free_memory = largest_gap(false, (struct range){MEMORY_START, MEMORY_END}, MEMORY_WINDOW_UNIT);
+	free_io = largest_gap(true, (struct range){IO_START, IO_END}, IO_WINDOW_UNIT);
+	scan_behind(bridge);
+}
+
+void pci_forget_below(struct pci_function *bridge) {
+	for (u32 i = 0; i < pci_function_count; i++) {
+		struct pci_function *function = &pci_functions[i];
+		if (!function->present || function->bridge != bridge) continue;
+		if (function->interrupts) pci_disconnect_interrupts(function->interrupts);
+		function->present = false;
+	}
+	bridge->memory = bridge->io = (struct range){0, 0};
+	open_windows(bridge);
 }
 
 u8 pci_find_capability(const struct pci_function *function, u8 id) {
@@ -282,8 +369,8 @@ static bool connect_msix(struct pci_interrupts *interrupts, u32 count, const int
 	// All masked until the table is written.
 	pci_write(function, at, control | MSIX_CONTROL_ENABLE | MSIX_CONTROL_MASK_ALL);
 	for (u32 i = 0; i < interrupts->vectors; i++) {
-		u8 vector = interrupts_on_message(handlers[i], contexts[i]);
-		write_entry(interrupts, i, MESSAGE_ADDRESS, message_data(vector), 0);
+		interrupts->messages[i] = interrupts_on_message(handlers[i], contexts[i]);
+		write_entry(interrupts, i, MESSAGE_ADDRESS, message_data(interrupts->messages[i]), 0);
 	}
 	disable_intx(function, true);
 	pci_write(function, at, (control | MSIX_CONTROL_ENABLE) & ~MSIX_CONTROL_MASK_ALL);
@@ -298,7 +385,8 @@ static bool connect_msi(struct pci_interrupts *interrupts, const interrupt_handl
 	interrupts->capability = at;
 	interrupts->vectors = 1;
 	u32 control = pci_read(function, at) & ~(MSI_CONTROL_ENABLE | MSI_CONTROL_MULTIPLE);
-	u32 data = message_data(interrupts_on_message(handlers[0], contexts[0]));
+	interrupts->messages[0] = interrupts_on_message(handlers[0], contexts[0]);
+	u32 data = message_data(interrupts->messages[0]);
 	pci_write(function, at + 4u, MESSAGE_ADDRESS);
 	if (control & MSI_CONTROL_64_BIT) {
 		pci_write(function, at + 8u, 0);
@@ -316,26 +404,36 @@ static bool connect_intx(struct pci_interrupts *interrupts, const interrupt_hand
 	if (function->pin == 0) return false;
 	interrupts->kind = INTERRUPT_INTX;
 	interrupts->vectors = 1;
+	interrupts->handler = handlers[0];
+	interrupts->context = contexts[0];
 	interrupts_on_line(function->line, handlers[0], contexts[0]);
 	disable_intx(function, false);
 	return true;
 }
 
-void pci_connect_interrupts(struct pci_interrupts *interrupts, const struct pci_function *function, u32 count,
-							const interrupt_handler handlers[], void *const contexts[]) {
+void pci_connect_interrupts(struct pci_interrupts *interrupts, struct pci_function *function, enum interrupt_kind best,
+							u32 count, const interrupt_handler handlers[], void *const contexts[]) {
 	*interrupts = (struct pci_interrupts){.function = function};
-	if (options.interrupt >= INTERRUPT_MSIX && connect_msix(interrupts, count, handlers, contexts)) return;
-	if (options.interrupt >= INTERRUPT_MSI && connect_msi(interrupts, handlers, contexts)) return;
+	function->interrupts = interrupts;
+	if (best >= INTERRUPT_MSIX && connect_msix(interrupts, count, handlers, contexts)) return;
+	if (best >= INTERRUPT_MSI && connect_msi(interrupts, handlers, contexts)) return;
 	if (connect_intx(interrupts, handlers, contexts)) return;
 	fail("%04x:%04x has no interrupt that can be used", function->vendor, function->id);
 }
 
-void pci_disconnect_interrupts(const struct pci_interrupts *interrupts) {
-	const struct pci_function *function = interrupts->function;
+void pci_disconnect_interrupts(struct pci_interrupts *interrupts) {
+	struct pci_function *function = interrupts->function;
+	function->interrupts = NULL;
 	disable_intx(function, true);
-	if (interrupts->kind == INTERRUPT_INTX) return;
+	if (interrupts->kind == INTERRUPT_INTX) {
+		interrupts_off_line(function->line, interrupts->handler, interrupts->context);
+		return;
+	}
 	u32 enable = interrupts->kind == INTERRUPT_MSIX ? MSIX_CONTROL_ENABLE : MSI_CONTROL_ENABLE;
 	pci_write(function, interrupts->capability, pci_read(function, interrupts->capability) & ~enable);
+	for (u32 i = 0; i < interrupts->vectors; i++) {
+		if (interrupts->messages[i]) interrupts_off_message(interrupts->messages[i]);
+	}
 }
 
 void pci_mask_vector(const struct pci_interrupts *interrupts, u32 vector, bool masked) {

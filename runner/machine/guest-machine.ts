@@ -6,7 +6,7 @@
 import type { AccessWidth, Kernel } from "../../core/kernel.ts";
 import { type GuestMemory, PciTopology, type RootBusUpstream } from "../../core/machine/mod.ts";
 import { Releases } from "../../core/release.ts";
-import { GuestConsole } from "./console.ts";
+import { GuestConsole, type SlotState } from "./console.ts";
 import { GuestRam } from "./guest-ram.ts";
 import { Piix3Router } from "./piix3.ts";
 import { Processor, type ProcessorBus } from "./v86.ts";
@@ -50,6 +50,8 @@ export interface GuestOutcome {
 export type GuestEvent =
 	| { readonly type: "console"; readonly line: string }
 	| { readonly type: "result"; readonly name: string; readonly value: string }
+	/** The guest's hot-plug driver did something. `slot` is the physical slot number that the root port shows. */
+	| { readonly type: "slot"; readonly slot: number; readonly state: SlotState }
 	| { readonly type: "interrupt"; readonly kind: "intx"; readonly line: number | undefined; readonly asserted: boolean }
 	| { readonly type: "interrupt"; readonly kind: "message"; readonly address: bigint; readonly data: number }
 	| { readonly type: "finished"; readonly outcome: GuestOutcome };
@@ -145,6 +147,7 @@ export class GuestMachine implements AsyncDisposable {
 		this.#console = new GuestConsole({
 			line: (line) => this.#emit({ type: "console", line }),
 			result: (name, value) => this.#emit({ type: "result", name, value }),
+			slot: (slot, state) => this.#emit({ type: "slot", slot, state }),
 			verdict: (passed, reason) => {
 				this.#verdict ??= { passed, reason };
 			},

@@ -3,5 +3,6 @@
  *
  * @module
  */
+export type { SlotState } from "./console.ts";
 export * from "./guest-machine.ts";
 export * from "./program.ts";

@@ -10,6 +10,7 @@ describe("GuestConsole", () => {
 		guestConsole = new GuestConsole({
 			line: (text) => heard.push(`line ${text}`),
 			result: (name, value) => heard.push(`result ${name} ${value}`),
+			slot: (slot, state) => heard.push(`slot ${slot} ${state}`),
 			verdict: (passed, reason) => heard.push(`verdict ${passed} ${reason}`),
 		});
 	});
@@ -29,6 +30,11 @@ describe("GuestConsole", () => {
 	it("byte() finds results, with whatever their value holds", () => {
 		say("RESULT nvme0.model=a = b\nRESULT x=\nRESULT bad name=1\n RESULT y=1\n");
 		expect(heard.filter((entry) => entry.startsWith("result"))).toEqual(["result nvme0.model a = b", "result x "]);
+	});
+
+	it("byte() finds what happens to slots", () => {
+		say("SLOT 3 ready\nSLOT 3 readier\n SLOT 3 lost\nSLOT x empty\nSLOT 12 empty\n");
+		expect(heard.filter((entry) => entry.startsWith("slot"))).toEqual(["slot 3 ready", "slot 12 empty"]);
 	});
 
 	it("byte() finds the verdict", () => {
