@@ -53,8 +53,8 @@ describe("the public API", () => {
 			  class    Container Group IoAddressSpace VfioDevice
 			  function irqName regionName
 			  const    NO_EVENTFD
-			  type     DeviceKind GroupStatus HotResetDevice IoAddressSpaceOptions Irq OpenOptions Region RegionType
-			           SparseArea
+			  type     DeviceKind GroupOptions GroupStatus HotResetDevice IoAddressSpaceOptions Irq OpenOptions OpenedBy
+			           PassedDevice Region RegionType SparseArea
 			core/host/
 			  class    BoundGroup PciSysfs
 			  function bindGroup comparePciAddresses examineHost formatPciAddress groupAt groupMembers groupOf inTheWay
@@ -64,10 +64,11 @@ describe("the public API", () => {
 			core/host/doctor/
 			  type     Finding FindingLevel
 			core/iommu/
-			  class    GuestMemoryMapper
+			  class    GuestMemoryMapper Ioas Iommufd
 			  function lockedBytes memlock planMappings requireMemlock
-			  type     DirtyTracking DmaAccess DmaMapping Interval Iommu IommuBackend IommuInfo IovaRange MapReport
-			           MapperOptions MappingPlan Memlock PlannedMapping PlannerLimits SkipReason SkippedRegions Type1
+			  type     BoundDevice DirtyTracking DmaAccess DmaMapping Interval IoasAttachment Iommu IommuBackend
+			           IommuHardware IommuInfo IovaRange MapReport MapperOptions MappingPlan Memlock PlannedMapping
+			           PlannerLimits SkipReason SkippedRegions Type1
 			core/kvm/
 			  class    KvmVm
 			  type     InterruptPin KvmVmOptions

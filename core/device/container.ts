@@ -4,13 +4,15 @@
  * @module
  */
 import { VfioError } from "../errors.ts";
+import { wrongDescriptor } from "../host/descriptor.ts";
 import { explainContainerNode } from "../host/node-errors.ts";
 import { explainNotViable } from "../host/viability.ts";
+import { NoIommu } from "../iommu/no-iommu.ts";
 import { Type1 } from "../iommu/type1.ts";
 import type { Kernel } from "../kernel.ts";
 import { Releases } from "../release.ts";
 import { isErrno, retry } from "../retry.ts";
-import { EBUSY, ENODEV, EPERM } from "../uapi/errno.ts";
+import { EACCES, EBUSY, EINVAL, ENODEV, EPERM } from "../uapi/errno.ts";
 import { O_CLOEXEC, O_RDWR } from "../uapi/fcntl.ts";
 import {
 	VFIO_API_VERSION,
@@ -19,10 +21,14 @@ import {
 	VFIO_GET_API_VERSION,
 	VFIO_GROUP_SET_CONTAINER,
 	VFIO_GROUP_UNSET_CONTAINER,
+	VFIO_IOMMU_DIRTY_PAGES,
+	VFIO_IOMMU_DIRTY_PAGES_FLAG_STOP,
+	VFIO_NOIOMMU_IOMMU,
 	VFIO_SET_IOMMU,
 	VFIO_TYPE1_IOMMU,
 	VFIO_TYPE1v2_IOMMU,
 	VFIO_UNMAP_ALL,
+	vfio_iommu_type1_dirty_bitmap,
 } from "../uapi/vfio.ts";
 import type { Group } from "./group.ts";
 
@@ -44,14 +50,17 @@ export class Container implements Disposable {
 	/** Its file descriptor. */
 	readonly fd: number;
 	readonly #groups = new Set<Group>();
-	#iommu: Type1 | undefined;
+	/** Somebody else may have put groups into it, and given it an IOMMU. */
+	readonly #passed: boolean;
+	#iommu: Type1 | NoIommu | undefined;
 	#type: number | undefined;
 	#held = true;
 	#closed = false;
 
-	private constructor(kernel: Kernel, fd: number) {
+	private constructor(kernel: Kernel, fd: number, passed: boolean) {
 		this.kernel = kernel;
 		this.fd = fd;
+		this.#passed = passed;
 	}
 
 	/**
@@ -66,7 +75,7 @@ export class Container implements Disposable {
 		} catch (error) {
 			throw explainContainerNode(PATH, error);
 		}
-		const container = new Container(kernel, fd);
+		const container = new Container(kernel, fd, false);
 		try {
 			const version = container.#call("ask the version of", VFIO_GET_API_VERSION, 0);
 			if (version !== VFIO_API_VERSION)
@@ -78,12 +87,30 @@ export class Container implements Disposable {
 		return container;
 	}
 
+	/**
+	 * Takes a container as somebody else has opened it, groups and IOMMU in it or not. The descriptor belongs to the object
+	 * from then on, and is closed with it; one that turns out to be something else is left open.
+	 *
+	 * @throws VfioError `invalid-argument` when it is something else
+	 */
+	static fromFd(kernel: Kernel, fd: number): Container {
+		const remedy = `Pass one that was opened from ${PATH}.`;
+		let version: number;
+		try {
+			version = retry(() => kernel.ioctl(fd, VFIO_GET_API_VERSION, 0));
+		} catch (cause) {
+			throw wrongDescriptor(kernel, fd, "a container", remedy, cause);
+		}
+		if (version !== VFIO_API_VERSION) throw wrongDescriptor(kernel, fd, "a container", remedy);
+		return new Container(kernel, fd, true);
+	}
+
 	/** The groups in it. */
 	get groups(): ReadonlySet<Group> {
 		return this.#groups;
 	}
 
-	/** The IOMMU type in use: `VFIO_TYPE1v2_IOMMU` or `VFIO_TYPE1_IOMMU`; undefined while it has no group. */
+	/** The IOMMU type in use: `VFIO_TYPE1v2_IOMMU`, `VFIO_TYPE1_IOMMU` or `VFIO_NOIOMMU_IOMMU`; undefined while it has no group. */
 	get type(): number | undefined {
 		return this.#type;
 	}
@@ -93,7 +120,7 @@ export class Container implements Disposable {
 	 *
 	 * @throws VfioError `disposed` while no group is in it, since Linux gives a container its IOMMU with the first group
 	 */
-	get iommu(): Type1 {
+	get iommu(): Type1 | NoIommu {
 		if (!this.#iommu) throw new VfioError("disposed", "Cannot map DMA in a container: it has no IOMMU group");
 		return this.#iommu;
 	}
@@ -116,15 +143,9 @@ export class Container implements Disposable {
 	attach(group: Group, device: string): void {
 		if (this.#closed) throw new VfioError("disposed", `Cannot open ${device}: its container is closed`, { device });
 		if (this.#groups.has(group)) return;
-		const argument = new Uint8Array(4);
-		new DataView(argument.buffer).setInt32(0, this.fd, true);
+		if (!this.#passed || !isIn(group)) this.#setContainer(group, device);
 		try {
-			retry(() => this.kernel.ioctl(group.fd, VFIO_GROUP_SET_CONTAINER, argument));
-		} catch (cause) {
-			throw explainSetContainer(this.kernel, group.id, device, cause);
-		}
-		try {
-			if (this.#groups.size === 0) this.#setIommu(device);
+			if (this.#groups.size === 0) this.#setIommu(group, device);
 		} catch (error) {
 			this.kernel.ioctl(group.fd, VFIO_GROUP_UNSET_CONTAINER);
 			throw error;
@@ -165,21 +186,56 @@ export class Container implements Disposable {
 		this.kernel.close(this.fd);
 	}
 
-	#setIommu(device: string): void {
-		const type = [VFIO_TYPE1v2_IOMMU, VFIO_TYPE1_IOMMU].find((candidate) => this.#has(candidate));
+	#setContainer(group: Group, device: string): void {
+		const argument = new Uint8Array(4);
+		new DataView(argument.buffer).setInt32(0, this.fd, true);
+		try {
+			retry(() => this.kernel.ioctl(group.fd, VFIO_GROUP_SET_CONTAINER, argument));
+		} catch (cause) {
+			throw explainSetContainer(this.kernel, group.id, device, cause);
+		}
+	}
+
+	#setIommu(group: Group, device: string): void {
+		const candidates = group.noIommu ? [VFIO_NOIOMMU_IOMMU] : [VFIO_TYPE1v2_IOMMU, VFIO_TYPE1_IOMMU];
+		const type = candidates.find((candidate) => this.#has(candidate));
 		if (type === undefined)
 			throw new VfioError("unsupported-iommu", `Cannot open ${device}: this kernel offers no type 1 IOMMU`, {
 				device,
 				remedy: ["sudo modprobe vfio_iommu_type1"],
 			});
-		const options = { version: type === VFIO_TYPE1v2_IOMMU ? 2 : 1, unmapAll: this.#has(VFIO_UNMAP_ALL) } as const;
+		const unmapAll = this.#has(VFIO_UNMAP_ALL);
+		this.#type = this.#choose(type, device);
+		this.#iommu =
+			type === VFIO_NOIOMMU_IOMMU
+				? new NoIommu(this.kernel)
+				: new Type1(this.kernel, this.fd, { version: this.#type === VFIO_TYPE1v2_IOMMU ? 2 : 1, unmapAll });
+	}
+
+	/** @returns the type that it has afterwards */
+	#choose(type: number, device: string): number {
 		try {
 			retry(() => this.kernel.ioctl(this.fd, VFIO_SET_IOMMU, type));
+			return type;
 		} catch (cause) {
+			// A container has its IOMMU once and for all; whoever passed it may have chosen.
+			if (this.#passed && isErrno(cause, EINVAL)) return this.#present(type);
 			throw explainSetIommu(device, cause);
 		}
-		this.#type = type;
-		this.#iommu = new Type1(this.kernel, this.fd, options);
+	}
+
+	/** Only the second version of type 1 knows of dirty pages, and the first says so with an errno of its own. */
+	#present(type: number): number {
+		if (type === VFIO_NOIOMMU_IOMMU) return type;
+		const request = vfio_iommu_type1_dirty_bitmap.create();
+		request.argsz = request.bytes.length;
+		request.flags = VFIO_IOMMU_DIRTY_PAGES_FLAG_STOP;
+		try {
+			retry(() => this.kernel.ioctl(this.fd, VFIO_IOMMU_DIRTY_PAGES, request.bytes));
+		} catch (error) {
+			if (isErrno(error, EACCES)) return VFIO_TYPE1_IOMMU;
+		}
+		return VFIO_TYPE1v2_IOMMU;
 	}
 
 	#unset(group: Group): void {

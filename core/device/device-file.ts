@@ -20,4 +20,6 @@ export interface DeviceFile {
 	readonly group: Group | undefined;
 	/** When it was opened through its group: what that is in. */
 	readonly container: Container | undefined;
+	/** What was opened, such as `/dev/vfio/25`. */
+	readonly node: string;
 }

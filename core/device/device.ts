@@ -4,8 +4,10 @@
  * @module
  */
 import { VfioError } from "../errors.ts";
-import { type DeviceReference, locate } from "../host/location.ts";
+import type { DeviceReference } from "../host/location.ts";
+import type { Ioas } from "../iommu/ioas.ts";
 import type { Iommu } from "../iommu/iommu.ts";
+import type { Iommufd } from "../iommu/iommufd.ts";
 import type { AccessWidth, Kernel, Mapping } from "../kernel.ts";
 import { Releases } from "../release.ts";
 import { retry } from "../retry.ts";
@@ -26,8 +28,9 @@ import { type HotResetDevice, hotReset, hotResetInfo } from "./hot-reset.ts";
 import type { IoAddressSpace } from "./io-address-space.ts";
 import { type Irq, irqName, queryIrq } from "./irq.ts";
 import { IrqSetup } from "./irq-setup.ts";
-import { openByGroup } from "./open-by-group.ts";
+import type { PassedDevice } from "./open-by-cdev.ts";
 import { noteOpen } from "./open-devices.ts";
+import { type OpenedBy, openFile } from "./open-file.ts";
 import { queryRegion, type Region } from "./region.ts";
 import { RegionAccess } from "./region-access.ts";
 import { RegionMappings } from "./region-mappings.ts";
@@ -40,13 +43,21 @@ export type DeviceKind = "pci" | "platform";
 export interface OpenOptions {
 	/** The container its group joins; a new one when left out. Not together with `addressSpace`. */
 	readonly container?: Container;
-	/** Where its DMA goes: the group joins the first of the address space's containers that takes it, or a new one. */
+	/** Its group, as somebody else has opened it. It is found in sysfs when left out. */
+	readonly group?: Group;
+	/** The device is opened by its character device, and bound to this. */
+	readonly iommufd?: Iommufd;
+	/** The address space of iommufd that the device goes into. Not together with `addressSpace`. */
+	readonly ioas?: Ioas;
+	/** Where its DMA goes: into the first of the containers, or address spaces of iommufd, that takes it, or a new one. */
 	readonly addressSpace?: IoAddressSpace;
 	/** The UUID that a virtual function's physical function was given, where that is assigned as well. */
 	readonly vfToken?: string;
+	/** Take a device without an IOMMU as well: its DMA goes to physical addresses, and nothing protects memory from it. */
+	readonly noIommu?: boolean;
 	/** What the device has to be; `pci` when left out. The kernel says which it is, not its path. */
 	readonly kind?: DeviceKind;
-	/** Learns of accesses that failed. */
+	/** Learns of accesses that failed, and of what is done otherwise than it was asked for. */
 	readonly onReport?: (message: string) => void;
 }
 
@@ -71,6 +82,8 @@ export class VfioDevice implements Disposable {
 	readonly fd: number;
 	/** Where its DMA goes; the devices of one address space share it. */
 	readonly iommu: Iommu;
+	/** Which way it was opened, and why. */
+	readonly opened: OpenedBy;
 	/** The number of its IOMMU group, where sysfs says it. */
 	readonly groupId: number | undefined;
 	/** Its IOMMU group, when it was opened through that. */
@@ -95,7 +108,15 @@ export class VfioDevice implements Disposable {
 	readonly #irqSetup: IrqSetup;
 	#open = true;
 
-	private constructor(kernel: Kernel, file: DeviceFile, info: DeviceInfo, releases: Releases, options: OpenOptions) {
+	private constructor(
+		kernel: Kernel,
+		file: DeviceFile,
+		opened: OpenedBy,
+		info: DeviceInfo,
+		releases: Releases,
+		options: OpenOptions,
+	) {
+		this.opened = opened;
 		this.kernel = kernel;
 		this.#file = file;
 		this.name = file.identity.name;
@@ -115,20 +136,24 @@ export class VfioDevice implements Disposable {
 	}
 
 	/**
-	 * Opens a device: its group, a container, the device itself. What was opened is given back when a step fails.
+	 * Opens a device: through its IOMMU group and a container, or by its character device and iommufd. That is how it is
+	 * done when `iommufd`, `ioas` or a descriptor is given, and also when the kernel has no other way, which is reported.
+	 * What was opened is given back when a step fails.
 	 *
-	 * @param reference such as `0000:05:00.0` or `{ sysfsdev: "/sys/bus/mdev/devices/<uuid>" }`
+	 * A descriptor that is passed belongs to the device once the kernel has bound it: it is closed with the device, or when
+	 * a later step fails. Before that it is left as it was.
+	 *
+	 * @param reference such as `0000:05:00.0`, `{ sysfsdev: "/sys/bus/mdev/devices/<uuid>" }` or `{ fd: 5 }`
 	 * @throws VfioError `malformed-address`, `invalid-argument`, `no-such-device`, `no-iommu-group`, `no-vfio`, `not-bound`, `no-permission`,
 	 *   `group-not-viable`, `device-in-use`, `already-attached`, `unsupported-iommu`, `unassignable-device`, `kernel`
 	 */
-	static open(kernel: Kernel, reference: DeviceReference, options: OpenOptions = {}): VfioDevice {
-		const location = locate(reference);
+	static open(kernel: Kernel, reference: DeviceReference | PassedDevice, options: OpenOptions = {}): VfioDevice {
 		const releases = new Releases();
 		try {
-			const file = openByGroup(kernel, location, options, releases);
+			const { file, opened } = openFile(kernel, reference, options, releases);
 			const info = deviceInfo(kernel, file.fd, file.identity.name, options.kind ?? "pci");
 			releases.use(noteOpen(kernel, file.identity));
-			return new VfioDevice(kernel, file, info, releases, options);
+			return new VfioDevice(kernel, file, opened, info, releases, options);
 		} finally {
 			releases[Symbol.dispose]();
 		}

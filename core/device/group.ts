@@ -4,7 +4,9 @@
  * @module
  */
 import { VfioError } from "../errors.ts";
+import { descriptorTarget, wrongDescriptor } from "../host/descriptor.ts";
 import { explainGroupNode, explainNotBound } from "../host/node-errors.ts";
+import { readText } from "../host/sysfs.ts";
 import { explainNotViable } from "../host/viability.ts";
 import type { Kernel } from "../kernel.ts";
 import { Releases } from "../release.ts";
@@ -34,24 +36,38 @@ export interface GroupStatus {
 	readonly containerSet: boolean;
 }
 
+/** How a group is opened. */
+export interface GroupOptions {
+	/** Take one without an IOMMU as well, whose devices do DMA to physical addresses, unprotected. */
+	readonly noIommu?: boolean;
+}
+
 /** An open IOMMU group, counted by the devices that use it. */
-export class Group {
+export class Group implements Disposable {
 	readonly kernel: Kernel;
 	/** The group's number. */
 	readonly id: number;
 	/** Its file descriptor, as `VFIO_DEVICE_PCI_HOT_RESET` and KVM want it. */
 	readonly fd: number;
+	/** What was opened, such as `/dev/vfio/25`. */
+	readonly node: string;
+	/** VFIO made the group for a device without an IOMMU. */
+	readonly noIommu: boolean;
 	/** The devices of the group that are open here. */
 	readonly devices: ReadonlySet<string>;
 	readonly #devices: Set<string>;
 	#container: Container | undefined;
 	#references = 1;
+	/** Whoever passed the descriptor has a reference, which disposing gives back. */
+	#held = false;
 	readonly #users = new Releases();
 
-	private constructor(kernel: Kernel, id: number, fd: number) {
+	private constructor(kernel: Kernel, id: number, fd: number, node: string, noIommu: boolean) {
 		this.kernel = kernel;
 		this.id = id;
 		this.fd = fd;
+		this.node = node;
+		this.noIommu = noIommu;
 		this.devices = this.#devices = new Set();
 	}
 
@@ -61,29 +77,69 @@ export class Group {
 	 * @param device whom it is for, for errors
 	 * @throws VfioError `not-bound`, `no-vfio`, `no-permission`, `device-in-use`, `group-not-viable`, `kernel`
 	 */
-	static acquire(kernel: Kernel, id: number, device: string): Group {
+	static acquire(kernel: Kernel, id: number, device: string, options: GroupOptions = {}): Group {
 		const open = Group.find(kernel, id);
 		if (open) {
 			open.#references++;
 			return open;
 		}
-		const path = `/dev/vfio/${id}`;
+		const noIommu = hasNoIommu(kernel, id);
+		const path = `/dev/vfio/${noIommu ? "noiommu-" : ""}${id}`;
+		if (noIommu && !options.noIommu) throw refuseNoIommu(id, device, path);
 		let fd: number;
 		try {
 			fd = retry(() => kernel.open(path, O_RDWR | O_CLOEXEC));
 		} catch (error) {
-			throw explainGroupNode(kernel, id, device, error);
+			throw noIommu && isErrno(error, EPERM)
+				? needsRawIo(id, device, error)
+				: explainGroupNode(kernel, id, device, error);
 		}
-		const group = new Group(kernel, id, fd);
+		const group = new Group(kernel, id, fd, path, noIommu);
 		try {
 			group.#requireViable(device);
 		} catch (error) {
 			kernel.close(fd);
 			throw error;
 		}
-		const groups = openGroups.get(kernel) ?? new Map<number, Group>();
-		openGroups.set(kernel, groups.set(id, group));
-		return group;
+		return group.#registered();
+	}
+
+	/**
+	 * Takes a group as somebody else has opened it, such as a launcher with more privileges. The descriptor belongs to the
+	 * object from then on, and is closed with it; one that turns out to be something else is left open. Devices of the group
+	 * are then opened as always, and find it.
+	 *
+	 * @param id the group's number, where `/proc/self/fd` does not show it
+	 * @throws VfioError `invalid-argument` when it is something else, or its number is not known
+	 */
+	static fromFd(kernel: Kernel, fd: number, id?: number): Group {
+		const remedy = "Pass one that was opened from /dev/vfio/<group>.";
+		const [, noIommu, digits] = /\/(noiommu-)?(\d+)$/.exec(descriptorTarget(kernel, fd) ?? "") ?? [];
+		const number = id ?? (digits === undefined ? undefined : Number(digits));
+		const group = new Group(kernel, number ?? -1, fd, `descriptor ${fd}`, noIommu !== undefined);
+		try {
+			group.status();
+		} catch (cause) {
+			throw wrongDescriptor(kernel, fd, "an IOMMU group", remedy, cause);
+		}
+		if (number === undefined)
+			throw new VfioError(
+				"invalid-argument",
+				`Cannot use descriptor ${fd}: it is an IOMMU group, and its number is not known`,
+				{
+					remedy: ["Give the number of the group, as in /dev/vfio/<number>."],
+				},
+			);
+		if (Group.find(kernel, number))
+			throw new VfioError("already-attached", `Cannot use descriptor ${fd}: IOMMU group ${number} is open already`);
+		group.#held = true;
+		return group.#registered();
+	}
+
+	#registered(): this {
+		const groups = openGroups.get(this.kernel) ?? new Map<number, Group>();
+		openGroups.set(this.kernel, groups.set(this.id, this));
+		return this;
 	}
 
 	/** The group, when this process has it open: what a hot reset asks to know what it owns. */
@@ -148,6 +204,13 @@ export class Group {
 		return this.#users.use(resource);
 	}
 
+	/** Gives back the reference of whoever passed its descriptor. */
+	[Symbol.dispose](): void {
+		if (!this.#held) return;
+		this.#held = false;
+		this.release();
+	}
+
 	/** Gives a reference back. With the last one the group leaves its container and is closed. */
 	release(): void {
 		if (--this.#references > 0) return;
@@ -195,4 +258,35 @@ export class Group {
 			});
 		return new VfioError("kernel", `Cannot open ${device}: ${(cause as Error).message}`, { device, cause });
 	}
+}
+
+/** VFIO itself makes such a group for a device without an IOMMU, when `enable_unsafe_noiommu_mode` is on. */
+function hasNoIommu(kernel: Kernel, id: number): boolean {
+	try {
+		return readText(kernel, `/sys/kernel/iommu_groups/${id}/name`) === "vfio-noiommu";
+	} catch {
+		return false;
+	}
+}
+
+function refuseNoIommu(id: number, device: string, path: string): VfioError {
+	return new VfioError(
+		"unsupported-iommu",
+		`Cannot open ${device}: its IOMMU group ${id} has no IOMMU, so nothing protects memory from its DMA`,
+		{
+			device,
+			remedy: [
+				"Enable the IOMMU in the firmware setup: VT-d on Intel, AMD-Vi or IOMMU on AMD, SMMU on Arm.",
+				`Or accept that, with the option noIommu, which opens ${path}; memory cannot be mapped then.`,
+			],
+		},
+	);
+}
+
+function needsRawIo(id: number, device: string, cause: unknown): VfioError {
+	return new VfioError(
+		"no-permission",
+		`Cannot open IOMMU group ${id} of ${device}: a group without an IOMMU needs CAP_SYS_RAWIO`,
+		{ device, cause, remedy: ["Run it as root, or: sudo setcap cap_sys_rawio+ep <program>"] },
+	);
 }

@@ -5,11 +5,14 @@
  */
 
 import { VfioError } from "../errors.ts";
+import { type BoundDevice, Ioas, type IoasAttachment } from "../iommu/ioas.ts";
 import type { Iommu } from "../iommu/iommu.ts";
+import type { Iommufd } from "../iommu/iommufd.ts";
 import { GuestMemoryMapper, type MapReport } from "../iommu/memory-map.ts";
 import type { Kernel } from "../kernel.ts";
 import type { KvmFiles } from "../machine/kvm-bypass.ts";
 import type { GuestMemory } from "../machine/machine.ts";
+import { Releases } from "../release.ts";
 import { Container } from "./container.ts";
 import type { Group } from "./group.ts";
 
@@ -17,17 +20,21 @@ import type { Group } from "./group.ts";
 export interface IoAddressSpaceOptions {
 	/** What is mapped in every container; a program that maps its own buffers leaves it out. */
 	readonly memory?: GuestMemory;
+	/** Has all devices opened by their character devices, with this iommufd; each device's own choice when left out. */
+	readonly iommufd?: Iommufd;
+	/** BARs in guest memory are mapped, so that devices reach each other's; true when left out. */
+	readonly peerToPeer?: boolean;
 	/** Learns of memory that could not be mapped after the attach, and of what was left out. */
 	readonly onReport?: (report: MapReport) => void;
 	/** Called before guest memory is pinned: see {@link MapperOptions.inhibitDiscard}. */
 	readonly inhibitDiscard?: () => Disposable;
-	/** KVM's VFIO device, which learns of each group while that is in the address space. */
+	/** KVM's VFIO device, which learns of each group or character device while that is in the address space. */
 	readonly kvm?: KvmFiles;
 }
 
 /**
- * An I/O address space. Groups share a container where the kernel lets them, since every container pins and maps all of
- * memory again; a group that none of the containers takes gets a new one, with the same memory mapped.
+ * An I/O address space. Devices share a container, or an address space of iommufd, where the kernel lets them, since each
+ * of these pins and maps all of memory again; a device that none of them takes gets a new one, with the same memory mapped.
  *
  * @example
  * ```ts
@@ -39,7 +46,8 @@ export interface IoAddressSpaceOptions {
 export class IoAddressSpace {
 	readonly #kernel: Kernel;
 	readonly #options: IoAddressSpaceOptions;
-	readonly #containers: Container[] = [];
+	#containers: Container[] = [];
+	#ioases: Ioas[] = [];
 
 	constructor(kernel: Kernel, options: IoAddressSpaceOptions = {}) {
 		this.#kernel = kernel;
@@ -51,9 +59,24 @@ export class IoAddressSpace {
 		return this.#containers.filter((container) => container.groups.size > 0);
 	}
 
-	/** Where DMA goes: one for each of the containers. Each has all of the memory. */
+	/** The address spaces of iommufd that have a device at this moment. */
+	get ioases(): readonly Ioas[] {
+		return this.#ioases.filter((ioas) => ioas.deviceCount > 0);
+	}
+
+	/** Where DMA goes: one for each container and each address space of iommufd. Each has all of the memory. */
 	get iommus(): readonly Iommu[] {
-		return this.containers.map((container) => container.iommu);
+		return [...this.containers.map((container) => container.iommu), ...this.ioases];
+	}
+
+	/** The iommufd that was asked for, or that a device in the address space has. */
+	get iommufd(): Iommufd | undefined {
+		return this.#options.iommufd ?? this.ioases[0]?.iommufd;
+	}
+
+	/** All devices have to be with {@link iommufd}. */
+	get requiresIommufd(): boolean {
+		return this.#options.iommufd !== undefined;
 	}
 
 	/**
@@ -64,22 +87,66 @@ export class IoAddressSpace {
 	 */
 	place(group: Group, device: string): Container {
 		const container = this.#place(group, device);
-		this.#tellKvm(group, device);
+		group.use(this.announce(group.fd, device));
 		return container;
 	}
 
-	#tellKvm(group: Group, device: string): void {
-		const { kvm } = this.#options;
-		if (!kvm) return;
+	/**
+	 * Puts a bound device into the first address space of its iommufd that takes it, or into a new one.
+	 * {@link VfioDevice.open} calls it.
+	 *
+	 * @throws VfioError as {@link Ioas.attach}, and as {@link GuestMemoryMapper.attach}
+	 */
+	placeBound(iommufd: Iommufd, device: BoundDevice): { readonly ioas: Ioas; readonly place: IoasAttachment } {
+		const ioases = this.ioases;
+		for (const ioas of ioases.filter((one) => one.iommufd === iommufd)) {
+			try {
+				return { ioas, place: ioas.attach(device) };
+			} catch (error) {
+				// As with containers: a new one says what is wrong when it is the device.
+				if (!(error instanceof VfioError)) throw error;
+			}
+		}
+		const releases = new Releases();
 		try {
-			kvm.addFile(group.fd);
+			const ioas = releases.use(Ioas.allocate(iommufd));
+			const place = ioas.attach(device);
+			const failed = new Releases();
+			try {
+				failed.use(place);
+				failed.defer(() => place.detach());
+				this.#map(ioas, device.name);
+				failed.move();
+			} finally {
+				failed[Symbol.dispose]();
+			}
+			this.#ioases = [...ioases, ioas];
+			return { ioas, place };
+		} finally {
+			releases[Symbol.dispose](); // the device keeps it from here on
+		}
+	}
+
+	/**
+	 * Tells KVM of a group or a device, before that is opened or bound: some drivers want to know their virtual machine by
+	 * then.
+	 *
+	 * @param fd of the group, or of the character device
+	 * @returns dispose it before the file is closed
+	 * @throws VfioError `kernel`
+	 */
+	announce(fd: number, device: string): Disposable {
+		const { kvm } = this.#options;
+		if (!kvm) return { [Symbol.dispose]: () => {} };
+		try {
+			kvm.addFile(fd);
 		} catch (cause) {
-			throw new VfioError("kernel", `Cannot open ${device}: KVM does not take its group: ${(cause as Error).message}`, {
+			throw new VfioError("kernel", `Cannot open ${device}: KVM does not take it: ${(cause as Error).message}`, {
 				device,
 				cause,
 			});
 		}
-		group.use({ [Symbol.dispose]: () => kvm.removeFile(group.fd) });
+		return { [Symbol.dispose]: () => kvm.removeFile(fd) };
 	}
 
 	#place(group: Group, device: string): Container {
@@ -97,16 +164,34 @@ export class IoAddressSpace {
 		const container = Container.open(this.#kernel);
 		try {
 			group.join(container, device);
-			if (this.#options.memory)
-				GuestMemoryMapper.attach(container.iommu, this.#options.memory, {
-					device,
-					...(this.#options.onReport ? { onReport: this.#options.onReport } : {}),
-					...(this.#options.inhibitDiscard ? { inhibitDiscard: this.#options.inhibitDiscard } : {}),
-				});
-			this.#containers.splice(0, this.#containers.length, ...containers, container);
+			this.#map(container.iommu, device);
+			this.#containers = [...containers, container];
 			return container;
 		} finally {
 			container[Symbol.dispose](); // the group keeps it from here on
 		}
 	}
+
+	#map(iommu: Iommu, device: string): void {
+		const { memory, peerToPeer, onReport, inhibitDiscard } = this.#options;
+		if (!memory) return;
+		if (iommu.backend === "noiommu") {
+			onReport?.({ severity: "error", error: unmapped(device), regions: [] });
+			return;
+		}
+		GuestMemoryMapper.attach(iommu, memory, {
+			device,
+			...(peerToPeer === undefined ? {} : { peerToPeer }),
+			...(onReport ? { onReport } : {}),
+			...(inhibitDiscard ? { inhibitDiscard } : {}),
+		});
+	}
+}
+
+function unmapped(device: string): VfioError {
+	return new VfioError(
+		"unsupported-iommu",
+		`Cannot map guest memory for DMA of ${device}: without an IOMMU it does DMA to physical addresses, which the guest does not know, and nothing protects the host's memory from it`,
+		{ device },
+	);
 }

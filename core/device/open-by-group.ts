@@ -11,6 +11,7 @@ import { Container } from "./container.ts";
 import type { OpenOptions } from "./device.ts";
 import type { DeviceFile } from "./device-file.ts";
 import { Group } from "./group.ts";
+import { openDevices } from "./open-devices.ts";
 
 /**
  * @param releases takes what gives the device back
@@ -23,7 +24,15 @@ export function openByGroup(
 	releases: Releases,
 ): DeviceFile {
 	const { name } = location;
-	const group = Group.acquire(kernel, groupAt(kernel, location), name);
+	const id = options.group?.id ?? groupAt(kernel, location);
+	const bound = [...openDevices(kernel)].find((device) => device.groupId === id && device.bound);
+	if (bound)
+		throw new VfioError(
+			"device-in-use",
+			`Cannot open ${name}: ${bound.name} of its IOMMU group ${id} is with iommufd, which keeps the group from containers`,
+			{ device: name, remedy: ["Open all devices of a group in the same way."] },
+		);
+	const group = Group.acquire(kernel, id, name, options.noIommu ? { noIommu: true } : {});
 	releases.defer(() => group.release());
 	const container = joinContainer(group, name, options);
 	const fd = group.openDevice(name, options.vfToken);
@@ -35,6 +44,7 @@ export function openByGroup(
 		coherent: () => container.coherent,
 		group,
 		container,
+		node: group.node,
 	};
 }
 

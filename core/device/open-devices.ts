@@ -3,6 +3,8 @@
  *
  * @module
  */
+import type { Ioas } from "../iommu/ioas.ts";
+import type { Iommufd } from "../iommu/iommufd.ts";
 import type { Kernel } from "../kernel.ts";
 
 /** What tells an open device from others: never its name, which whoever passes a descriptor may choose. */
@@ -11,7 +13,7 @@ export interface DeviceIdentity {
 	/** Its IOMMU group, where sysfs says it. */
 	readonly groupId: number | undefined;
 	/** How the kernel names it in the iommufd that it is bound to; undefined when it was opened through its group. */
-	readonly bound: { readonly iommufd: object; readonly devid: number } | undefined;
+	readonly bound: { readonly iommufd: Iommufd; readonly devid: number; readonly ioas: Ioas } | undefined;
 }
 
 /** A `Kernel` is one process's view, and what it has open belongs to it. */

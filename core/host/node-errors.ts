@@ -32,6 +32,63 @@ export function explainContainerNode(path: string, cause: unknown): unknown {
 	return new VfioError("kernel", `${what}: ${cause.message}`, { cause });
 }
 
+/** `/dev/iommu` did not open. @param cause what open(2) threw */
+export function explainIommuNode(path: string, cause: unknown): unknown {
+	if (!(cause instanceof KernelError)) return cause;
+	const what = `Cannot open ${path}`;
+	switch (cause.errno) {
+		case ENOENT:
+		case ENODEV:
+		case ENXIO:
+			return new VfioError("no-vfio", `${what}: this kernel has no iommufd loaded`, {
+				cause,
+				remedy: [
+					"sudo modprobe iommufd",
+					"A kernel without CONFIG_IOMMUFD has IOMMU groups only: leave iommufd out.",
+					`In a container, pass the node in: --device ${path}`,
+				],
+			});
+		case EACCES:
+		case EPERM:
+			return new VfioError("no-permission", `${what}: no permission`, {
+				cause,
+				remedy: [`sudo chown "$USER" ${path}`, "Or have a launcher that may open it pass its descriptor."],
+			});
+	}
+	return new VfioError("kernel", `${what}: ${cause.message}`, { cause });
+}
+
+/**
+ * `/dev/vfio/devices/<name>` did not open.
+ *
+ * @param device whom it was opened for
+ * @param cause what open(2) threw
+ */
+export function explainDeviceNode(path: string, device: string, cause: unknown): unknown {
+	if (!(cause instanceof KernelError)) return cause;
+	const what = `Cannot open ${device}`;
+	const details = { device, cause };
+	switch (cause.errno) {
+		case ENOENT:
+		case ENODEV:
+		case ENXIO:
+			return new VfioError("no-vfio", `${what}: there is no ${path}`, {
+				...details,
+				remedy: [`In a container, pass the nodes in: --device ${path} --device /dev/iommu`],
+			});
+		case EACCES:
+		case EPERM:
+			return new VfioError("no-permission", `${what}: no permission for ${path}`, {
+				...details,
+				remedy: [
+					`sudo chown "$USER" ${path}`,
+					`For good, give a Unix group the nodes: echo 'SUBSYSTEM=="vfio-dev", GROUP="kvm", MODE="0660"' | sudo tee /etc/udev/rules.d/10-vfio.rules`,
+				],
+			});
+	}
+	return new VfioError("kernel", `${what}: ${cause.message}`, details);
+}
+
 /**
  * `/dev/vfio/<group>` did not open.
  *

@@ -38,6 +38,18 @@ export function explainNotViable(kernel: Kernel, group: number, device: string, 
 	return notViable(group, device, inTheWay(groupMembers(kernel, group)), cause);
 }
 
+/** The same where the kernel may have meant something else: undefined when no device of the group is in the way. */
+export function explainGroupBlocked(
+	kernel: Kernel,
+	group: number | undefined,
+	device: string,
+	cause: unknown,
+): VfioError | undefined {
+	if (group === undefined) return undefined;
+	const blockers = inTheWay(groupMembers(kernel, group));
+	return blockers.length > 0 ? notViable(group, device, blockers, cause) : undefined;
+}
+
 function notViable(group: number, device: string, blockers: readonly GroupMember[], cause?: unknown): VfioError {
 	const details = { device, ...(cause === undefined ? {} : { cause }) };
 	if (blockers.length === 0)

@@ -11,6 +11,7 @@ import { EBUSY, EEXIST } from "../uapi/errno.ts";
 import type { DirtyTracking } from "./dirty-tracking.ts";
 import { cuts, IntervalMap } from "./interval-map.ts";
 import type { DmaAccess, DmaMapping, Iommu, IommuBackend, IommuInfo } from "./iommu.ts";
+import type { Memlock } from "./memlock.ts";
 import { describeStretch } from "./planner.ts";
 
 /** Addresses have 64 bits. */
@@ -43,6 +44,7 @@ export abstract class DmaSpace implements Iommu {
 	/** What the kernel's refusal of a mapping means. */
 	protected abstract explainMap(iova: bigint, vaddr: bigint, size: bigint, cause: unknown): unknown;
 	abstract info(): IommuInfo;
+	abstract lockable(): Memlock | undefined;
 
 	get mappings(): Iterable<DmaMapping> {
 		return this.#mapped;

@@ -6,6 +6,7 @@
 import type { Kernel } from "../kernel.ts";
 import type { DirtyTracking } from "./dirty-tracking.ts";
 import type { Interval } from "./interval-map.ts";
+import type { Memlock } from "./memlock.ts";
 
 /**
  * Linux has three ways: the type 1 IOMMU of a VFIO container, an address space of iommufd, and none at all, where devices
@@ -72,6 +73,8 @@ export interface Iommu extends Disposable {
 	readonly mappingCount: number;
 	/** What the IOMMU can do at this moment. @throws VfioError `kernel`, `disposed` */
 	info(): IommuInfo;
+	/** How much memory may be locked by mapping it; undefined when that is not known, or nothing is locked. */
+	lockable(): Memlock | undefined;
 	/**
 	 * Maps memory. A mapping that covers earlier ones replaces them.
 	 *

@@ -15,16 +15,19 @@ export interface Memlock {
 	readonly locked: bigint;
 	/** The process has CAP_IPC_LOCK, so the limit does not bind it. */
 	readonly exempt: boolean;
+	/** The limit is for this process, or for all processes of its user together, of which `locked` is this one's share. */
+	readonly scope: "process" | "user";
 }
 
 const CAP_IPC_LOCK = 14n;
 
 /**
- * How much memory this process may lock, and has locked (`RLIMIT_MEMLOCK`, `VmLck`).
+ * How much memory this process may lock, and has locked (`RLIMIT_MEMLOCK`; `VmLck`, or `VmPin` for iommufd).
  *
+ * @param scope whose memory is counted: a container's mappings count for the process, and those of iommufd for its user
  * @returns undefined when procfs cannot be read: then the kernel's answer to the mapping has to do
  */
-export function memlock(kernel: Kernel): Memlock | undefined {
+export function memlock(kernel: Kernel, scope: Memlock["scope"] = "process"): Memlock | undefined {
 	let limits: string;
 	let status: string;
 	try {
@@ -36,12 +39,14 @@ export function memlock(kernel: Kernel): Memlock | undefined {
 	}
 	const soft = /^Max locked memory\s+(\d+|unlimited)/m.exec(limits)?.[1];
 	if (soft === undefined) return undefined;
-	const locked = /^VmLck:\s*(\d+) kB/m.exec(status)?.[1] ?? "0";
+	const counter = scope === "process" ? /^VmLck:\s*(\d+) kB/m : /^VmPin:\s*(\d+) kB/m;
+	const locked = counter.exec(status)?.[1] ?? "0";
 	const capabilities = BigInt(`0x${/^CapEff:\s*([0-9a-f]+)/m.exec(status)?.[1] ?? "0"}`);
 	return {
 		limit: soft === "unlimited" ? undefined : BigInt(soft),
 		locked: BigInt(locked) * 1024n,
 		exempt: ((capabilities >> CAP_IPC_LOCK) & 1n) === 1n,
+		scope,
 	};
 }
 
@@ -66,9 +71,10 @@ export function memlockTooLow(
 	const kibibytes = (total + 1023n) / 1024n;
 	const limit = state?.limit === undefined ? "an unknown limit" : `a limit of ${state.limit}`;
 	const locked = state ? `, of which ${state.locked} are locked already` : "";
+	const together = state?.scope === "user" ? " for all processes of its user together" : "";
 	return new VfioError(
 		"memlock-too-low",
-		`Cannot map memory for DMA: the process needs ${total} bytes of locked memory${locked}, and has ${limit}`,
+		`Cannot map memory for DMA: the process needs ${total} bytes of locked memory${locked}, and has ${limit}${together}`,
 		{
 			...details,
 			remedy: [

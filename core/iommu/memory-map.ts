@@ -7,6 +7,7 @@ import { VfioError } from "../errors.ts";
 import type { Kernel } from "../kernel.ts";
 import type { GuestMemory, GuestMemoryListener, GuestMemoryRegion } from "../machine/machine.ts";
 import { Releases } from "../release.ts";
+import { EFAULT } from "../uapi/errno.ts";
 import type { DmaMapping, Iommu } from "./iommu.ts";
 import { mayLock, memlock, memlockTooLow } from "./memlock.ts";
 import { type MappingPlan, type PlannedMapping, planMappings } from "./planner.ts";
@@ -23,6 +24,8 @@ export interface MapReport {
 export interface MapperOptions {
 	/** Whom the memory is mapped for, in errors. */
 	readonly device?: string;
+	/** BARs are mapped as well, so that devices reach each other's; true when left out. */
+	readonly peerToPeer?: boolean;
 	/** Learns of memory that could not be mapped, or unmapped; a VMM stays alive with that. */
 	readonly onReport?: (report: MapReport) => void;
 	/**
@@ -53,6 +56,8 @@ export class GuestMemoryMapper implements GuestMemoryListener, Disposable {
 	#replay: GuestMemoryRegion[] | undefined = [];
 	#subscription: Disposable | undefined;
 	#inhibitor: Disposable | undefined;
+	/** iommufd pins pages, and a BAR has none. */
+	#noDeviceMemory = false;
 
 	private constructor(iommu: Iommu, options: MapperOptions) {
 		this.#iommu = iommu;
@@ -82,6 +87,7 @@ export class GuestMemoryMapper implements GuestMemoryListener, Disposable {
 
 	/** See {@link GuestMemoryListener.added}. A failure is reported. */
 	added(region: GuestMemoryRegion): void {
+		if (region.kind === "device" && this.#options.peerToPeer === false) return;
 		if (this.#replay) {
 			this.#replay.push(region);
 			return;
@@ -92,7 +98,7 @@ export class GuestMemoryMapper implements GuestMemoryListener, Disposable {
 			// RAM that covers RAM replaces it, as when shadow RAM takes the place of a ROM; a BAR replaces nothing.
 			const plan = planMappings([region], this.#iommu.info(), ram ? [] : this.#iommu.mappings);
 			for (const { regions, error } of plan.skipped) if (error) this.#report(error, regions);
-			for (const mapping of plan.map) this.#map(mapping);
+			for (const mapping of plan.map) if (this.#takes(mapping)) this.#map(mapping);
 		} catch (error) {
 			this.#report(error, [region]);
 		}
@@ -135,6 +141,7 @@ export class GuestMemoryMapper implements GuestMemoryListener, Disposable {
 		if (info.iovaRanges) this.#requireMemlock(plan);
 		for (const { regions: left, error } of plan.skipped) if (error) this.#report(error, left);
 		for (const mapping of plan.map) {
+			if (!this.#takes(mapping)) continue;
 			try {
 				this.#map(mapping);
 			} catch (error) {
@@ -153,6 +160,11 @@ export class GuestMemoryMapper implements GuestMemoryListener, Disposable {
 		}
 	}
 
+	/** Whether the IOMMU maps what that is: once iommufd has refused a BAR, it is not asked for others. */
+	#takes({ kind }: PlannedMapping): boolean {
+		return kind === "ram" || !this.#noDeviceMemory;
+	}
+
 	#map({ iova, vaddr, size, write, regions }: PlannedMapping): void {
 		const mapping = this.#iommu.map(iova, vaddr, size, { write });
 		for (const region of regions) this.#mapped.set(region, mapping);
@@ -160,12 +172,17 @@ export class GuestMemoryMapper implements GuestMemoryListener, Disposable {
 
 	#requireMemlock(plan: MappingPlan): void {
 		const needed = lockedBytes(plan);
-		const state = memlock(this.#iommu.kernel);
+		const state = this.#iommu.lockable();
 		if (state && !mayLock(state, needed)) throw this.#forDevice(memlockTooLow(needed, state));
 	}
 
 	#report(error: unknown, regions: readonly GuestMemoryRegion[]): void {
 		if (!(error instanceof VfioError)) throw error;
+		if (this.#iommu.backend === "iommufd" && error.errno === EFAULT && regions.every(({ kind }) => kind === "device")) {
+			this.#noDeviceMemory = true;
+			this.#options.onReport?.({ severity: "warning", error: noDeviceMemory(error), regions });
+			return;
+		}
 		const severity = regions.every(({ kind }) => kind === "device") ? "warning" : "error";
 		this.#options.onReport?.({ severity, error, regions });
 	}
@@ -176,6 +193,16 @@ export class GuestMemoryMapper implements GuestMemoryListener, Disposable {
 		const { code, message, cause, remedy } = error;
 		return new VfioError(code, message, { device, remedy, ...(cause === undefined ? {} : { cause }) });
 	}
+}
+
+function noDeviceMemory({ cause }: VfioError): VfioError {
+	return new VfioError("mapping-failed", "Cannot map BARs for DMA: this kernel's iommufd does not map device memory", {
+		cause,
+		remedy: [
+			"Devices do not reach each other's BARs; a single device, and DMA to the guest's memory, need no such mapping.",
+			"Leave iommufd out where devices do: a container maps BARs.",
+		],
+	});
 }
 
 /** How many bytes a plan locks: RAM, not BARs, which are no memory. */

@@ -5,7 +5,9 @@
  */
 export type { DirtyTracking } from "./dirty-tracking.ts";
 export type { Interval } from "./interval-map.ts";
+export { type BoundDevice, Ioas, type IoasAttachment } from "./ioas.ts";
 export type { DmaAccess, DmaMapping, Iommu, IommuBackend, IommuInfo, IovaRange } from "./iommu.ts";
+export { Iommufd, type IommuHardware } from "./iommufd.ts";
 export { type Memlock, memlock } from "./memlock.ts";
 export { GuestMemoryMapper, lockedBytes, type MapperOptions, type MapReport, requireMemlock } from "./memory-map.ts";
 export {

@@ -11,6 +11,7 @@ import {
 	type Container,
 	type GuestBar,
 	type Iommu,
+	Iommufd,
 	type Kernel,
 	PciTopology,
 	type Releases,
@@ -82,6 +83,9 @@ class Bound extends Booted {
 	}
 	get iommu(): Iommu {
 		return this.device.iommu;
+	}
+	get iommufd(): Iommufd {
+		return Iommufd.open(this.kernel);
 	}
 }
 
@@ -178,6 +182,8 @@ const PLACES = {
 	"core/host/doctor.ts": () => ({ environment: new Bound() }),
 	"core/host/sysfs.ts": () => ({ environment: new Booted() }),
 	"core/iommu/dirty-tracking.ts": () => ({ environment: new Bound() }),
+	"core/iommu/ioas.ts": () => ({ environment: new Bound() }),
+	"core/iommu/iommufd.ts": () => ({ environment: new Bound() }),
 	"core/iommu/iommu.ts": () => ({ environment: new Bound() }),
 	"core/iommu/memory-map.ts": () => ({ environment: new Vmm() }),
 	"core/iommu/planner.ts": () => ({ environment: new Vmm() }),

@@ -1,0 +1,95 @@
+/**
+ * Which way a device is opened: through its IOMMU group, or by its character device.
+ *
+ * @module
+ */
+import { VfioError } from "../errors.ts";
+import { type DeviceLocation, type DeviceReference, locate } from "../host/location.ts";
+import { usesVfToken } from "../host/vf-token.ts";
+import type { Kernel } from "../kernel.ts";
+import { Releases } from "../release.ts";
+import { cdevName } from "./cdev.ts";
+import type { OpenOptions } from "./device.ts";
+import type { DeviceFile } from "./device-file.ts";
+import { openByCdev, type PassedDevice } from "./open-by-cdev.ts";
+import { openByGroup } from "./open-by-group.ts";
+
+/** Which of Linux's two ways a device was opened. */
+export interface OpenedBy {
+	readonly way: "group" | "character-device";
+	/** What was opened, such as `/dev/vfio/25`, `/dev/vfio/devices/vfio3` or `descriptor 5`. */
+	readonly node: string;
+	/** Why it was that. */
+	readonly reason: string;
+}
+
+/**
+ * Opens a device's file in the way that is asked for. Where nothing is asked for, that is the group, since every kernel
+ * has groups that has VFIO; but for kernels built without, or processes that were given only the character devices.
+ *
+ * @param releases takes what gives the device back
+ * @throws VfioError as {@link VfioDevice.open}
+ */
+export function openFile(
+	kernel: Kernel,
+	reference: DeviceReference | PassedDevice,
+	options: OpenOptions,
+	releases: Releases,
+): { readonly file: DeviceFile; readonly opened: OpenedBy } {
+	const passed = typeof reference === "object" && "fd" in reference;
+	const source = passed ? reference : locate(reference);
+	const asked = passed ? "its descriptor was passed" : askedFor(options);
+	const checked = "fd" in source ? options : withoutIdleToken(kernel, source, options);
+	if (asked !== undefined) {
+		if (options.container || options.group)
+			throw new VfioError("invalid-argument", "Cannot open a device with iommufd and through its group at once");
+		return by("character-device", openByCdev(kernel, source, checked, releases), asked);
+	}
+	const location = source as DeviceLocation;
+	const attempt = new Releases();
+	try {
+		const file = openByGroup(kernel, location, checked, attempt);
+		const held = attempt.move();
+		releases.use(held);
+		return by("group", file, "nothing else was asked for");
+	} catch (error) {
+		const reason = missingNode(error);
+		if (reason === undefined || options.container || options.group || cdevName(kernel, location) === undefined)
+			throw error;
+		const file = openByCdev(kernel, location, checked, releases);
+		options.onReport?.(`${location.name} is opened by its character device ${file.node} with iommufd, since ${reason}`);
+		return by("character-device", file, reason);
+	} finally {
+		attempt[Symbol.dispose]();
+	}
+}
+
+function by(way: OpenedBy["way"], file: DeviceFile, reason: string) {
+	return { file, opened: { way, node: file.node, reason } };
+}
+
+function askedFor({ iommufd, ioas, addressSpace }: OpenOptions): string | undefined {
+	if (iommufd || ioas) return "iommufd was asked for";
+	return addressSpace?.requiresIommufd ? "its address space is one of iommufd" : undefined;
+}
+
+/** Why there is no way through the group, when it is the node of the group or of containers that is missing. */
+function missingNode(error: unknown): string | undefined {
+	if (!(error instanceof VfioError) || (error.code !== "no-vfio" && error.code !== "not-bound")) return undefined;
+	return /\/dev\/vfio\/vfio/.test(error.message)
+		? "there is no /dev/vfio/vfio"
+		: "its IOMMU group has no node in /dev/vfio";
+}
+
+/**
+ * A token belongs to virtual functions whose physical one is assigned, and to those; the kernel refuses others that have
+ * one, which a program with one token for all its devices does not know.
+ */
+function withoutIdleToken(kernel: Kernel, location: DeviceLocation, options: OpenOptions): OpenOptions {
+	if (options.vfToken === undefined || usesVfToken(kernel, location)) return options;
+	const { vfToken: _, ...rest } = options;
+	options.onReport?.(
+		`The VF token is not used for ${location.name}, which shares no SR-IOV device with another process`,
+	);
+	return rest;
+}

@@ -1,0 +1,153 @@
+/**
+ * Page tables of iommufd that record which pages devices write.
+ *
+ * @module
+ */
+import { VfioError } from "../errors.ts";
+import { isErrno, retry } from "../retry.ts";
+import { EINVAL, ENOENT, EOPNOTSUPP } from "../uapi/errno.ts";
+import {
+	IOMMU_HWPT_ALLOC,
+	IOMMU_HWPT_ALLOC_DIRTY_TRACKING,
+	IOMMU_HWPT_DIRTY_TRACKING_ENABLE,
+	IOMMU_HWPT_GET_DIRTY_BITMAP,
+	IOMMU_HWPT_GET_DIRTY_BITMAP_NO_CLEAR,
+	IOMMU_HWPT_SET_DIRTY_TRACKING,
+	iommu_hwpt_alloc,
+	iommu_hwpt_get_dirty_bitmap,
+	iommu_hwpt_set_dirty_tracking,
+} from "../uapi/iommufd.ts";
+import { explainAttach } from "./attach-errors.ts";
+import { DirtyBitmap, type DirtyTracking, dirtyCallFailed } from "./dirty-tracking.ts";
+import type { BoundDevice, Ioas } from "./ioas.ts";
+
+/** A page table that we asked for. Those that the kernel makes by itself record nothing. */
+export interface Hwpt {
+	readonly id: number;
+}
+
+/**
+ * `IOMMU_HWPT_ALLOC` with dirty tracking.
+ *
+ * @returns undefined when the device's IOMMU does not have it after all
+ * @throws VfioError what {@link Ioas.attach} throws, since a page table starts with all mappings
+ */
+export function allocateHwpt(ioas: Ioas, device: BoundDevice): Hwpt | undefined {
+	const request = iommu_hwpt_alloc.create();
+	request.size = iommu_hwpt_alloc.size;
+	request.flags = IOMMU_HWPT_ALLOC_DIRTY_TRACKING;
+	request.dev_id = device.devid;
+	request.pt_id = ioas.id;
+	try {
+		retry(() => ioas.kernel.ioctl(ioas.iommufd.fd, IOMMU_HWPT_ALLOC, request.bytes));
+	} catch (cause) {
+		if (isErrno(cause, EOPNOTSUPP, EINVAL, ENOENT)) return undefined;
+		throw explainAttach(ioas, device, cause);
+	}
+	return { id: request.out_hwpt_id };
+}
+
+/**
+ * {@link DirtyTracking} of an address space: it works while every device in it has a page table that records. Between
+ * looking and unmapping, {@link unmap} leaves a gap: a device that is not stopped may write in it unseen.
+ */
+export class HwptDirtyTracking implements DirtyTracking, Disposable {
+	/** Bytes of the longest bitmap that is asked for at once, as for containers: of a terabyte in pages of 4 KiB, and 8. */
+	static readonly LIMIT = 0x1000_0000n;
+	readonly #ioas: Ioas;
+	readonly #hwpts: ReadonlySet<Hwpt>;
+	readonly #tables: () => readonly (Hwpt | undefined)[];
+	readonly #bitmap: DirtyBitmap;
+	#on = false;
+
+	/** @param tables the page table of each device; undefined for one that the kernel made */
+	constructor(ioas: Ioas, hwpts: ReadonlySet<Hwpt>, tables: () => readonly (Hwpt | undefined)[]) {
+		this.#ioas = ioas;
+		this.#hwpts = hwpts;
+		this.#tables = tables;
+		this.#bitmap = new DirtyBitmap(ioas.kernel);
+	}
+
+	/** All devices' page tables record, and there is a device. */
+	get supported(): boolean {
+		return this.#hwpts.size > 0 && this.#tables().every((table) => table !== undefined);
+	}
+
+	start(): void {
+		this.#requireSupport();
+		for (const hwpt of this.#hwpts) this.#switch(hwpt, true);
+		this.#on = true;
+	}
+
+	stop(): void {
+		this.#requireSupport();
+		this.#on = false;
+		for (const hwpt of this.#hwpts) this.#switch(hwpt, false);
+	}
+
+	bitmap(iova: bigint, size: bigint): Uint8Array {
+		return this.#read(iova, size, 0);
+	}
+
+	unmap(iova: bigint, size: bigint): Uint8Array {
+		const bitmap = this.#read(iova, size, IOMMU_HWPT_GET_DIRTY_BITMAP_NO_CLEAR);
+		this.#ioas.unmap(iova, size);
+		return bitmap;
+	}
+
+	/** A page table that joins while others record has to record as well. */
+	joined(hwpt: Hwpt): void {
+		if (this.#on) this.#switch(hwpt, true);
+	}
+
+	/** Frees the bitmap's memory. */
+	[Symbol.dispose](): void {
+		this.#bitmap[Symbol.dispose]();
+	}
+
+	/** The kernel adds bits and takes none away, so that one bitmap serves all page tables in turn. */
+	#read(iova: bigint, size: bigint, flags: number): Uint8Array {
+		this.#requireSupport();
+		if (!this.#on) throw new VfioError("invalid-argument", "Cannot read dirty pages: tracking was not started");
+		const { pageSize } = this.#ioas.info();
+		const { address, bytes } = this.#bitmap.prepare(size, pageSize, HwptDirtyTracking.LIMIT);
+		for (const hwpt of this.#hwpts) {
+			const request = iommu_hwpt_get_dirty_bitmap.create();
+			request.size = iommu_hwpt_get_dirty_bitmap.size;
+			request.hwpt_id = hwpt.id;
+			request.flags = flags;
+			request.iova = iova;
+			request.length = size;
+			request.page_size = pageSize;
+			request.data = address;
+			this.#call(IOMMU_HWPT_GET_DIRTY_BITMAP, request.bytes, "read dirty pages");
+		}
+		return bytes;
+	}
+
+	#switch(hwpt: Hwpt, on: boolean): void {
+		const request = iommu_hwpt_set_dirty_tracking.create();
+		request.size = iommu_hwpt_set_dirty_tracking.size;
+		request.flags = on ? IOMMU_HWPT_DIRTY_TRACKING_ENABLE : 0;
+		request.hwpt_id = hwpt.id;
+		const action = `${on ? "start" : "stop"} tracking dirty pages`;
+		this.#call(IOMMU_HWPT_SET_DIRTY_TRACKING, request.bytes, action);
+	}
+
+	#requireSupport(): void {
+		if (this.supported) return;
+		throw new VfioError(
+			"unsupported-iommu",
+			"Cannot track dirty pages: the IOMMU of a device in the address space does not record them",
+		);
+	}
+
+	#call(request: number, bytes: Uint8Array, action: string): void {
+		const { kernel, iommufd } = this.#ioas;
+		try {
+			retry(() => kernel.ioctl(iommufd.fd, request, bytes));
+		} catch (cause) {
+			throw dirtyCallFailed(action, cause);
+		}
+	}
+}
