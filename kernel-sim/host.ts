@@ -4,6 +4,7 @@
  * @module
  */
 import { formatPciAddress } from "../core/host/address.ts";
+import type { DeviceTreeNode } from "../core/platform/device-tree/node.ts";
 import { type LspciOptions, machineFromLspci } from "./from-lspci.ts";
 import { hostBridge, isaBridge, rootPort } from "./hardware/bridges.ts";
 import { programMachine } from "./hardware/firmware.ts";
@@ -32,13 +33,20 @@ export interface ReferenceHostOptions extends MachineOptions {
  */
 export class Host {
 	readonly machine: Machine;
-	/** "Kernel driver in use" when Linux has booted, by address such as `0000:05:00.0`. */
+	/** "Kernel driver in use" when Linux has booted, by name such as `0000:05:00.0` or `fff51000.ethernet`. */
 	readonly drivers: ReadonlyMap<string, string>;
+	/** Nodes of its device tree besides those of its platform devices, such as the clocks they refer to. */
+	readonly deviceTree: readonly DeviceTreeNode[];
 
-	/** @param drivers by address; functions without an entry start without a driver */
-	constructor(machine: Machine, drivers: ReadonlyMap<string, string> = new Map()) {
+	/** @param drivers by name; devices without an entry start without a driver */
+	constructor(
+		machine: Machine,
+		drivers: ReadonlyMap<string, string> = new Map(),
+		deviceTree: readonly DeviceTreeNode[] = [],
+	) {
 		this.machine = machine;
 		this.drivers = drivers;
+		this.deviceTree = deviceTree;
 	}
 
 	/**

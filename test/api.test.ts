@@ -95,6 +95,10 @@ describe("the public API", () => {
 			  function configMirror configWindow
 			  const    QUIRKS
 			  type     BarQuirk ConfigMirror ConfigWindow DeviceQuirk QuirkHost QuirkPlace QuirkStretch
+			core/platform/device-tree/
+			  function cells64 cellsOf deviceTreeNode findPhandle printNode readDeviceTree stringsOf toDtb toDts
+			  const    HOST_DEVICE_TREE
+			  type     BlobOptions DeviceTreeNode DeviceTreeValue MemoryReservation
 			core/uapi/
 			  function describeArgument errnoName errnoText requestName struct vfioFileKind
 			  type     Fields Scalar Struct StructView VfioFileKind"
@@ -136,18 +140,25 @@ describe("the public API", () => {
 			kernel-sim/hardware/models/usb/
 			  class    Ehci LoopbackDevice Uhci
 			  type     EhciOptions UhciOptions UsbDevice UsbHandshake UsbSpeed
+			kernel-sim/hardware/platform/
+			  class    PlatformHardware
+			  type     PlatformDescription PlatformInterconnect PlatformInterrupt PlatformModel PlatformPort
+			           PlatformRegion
 			kernel-sim/linux/
 			  class    SimulatedLinux
 			  const    ALL_CAPABILITIES
-			  type     DeviceResetMethod FileSystem IommuGroup Leaks LinuxOptions ModuleParameters ParameterValues PciBus
-			           PciDevice PciDriver PciIdentity ProcessCapability ProcessOptions ReservedRegion SimProcess Sleep
+			  type     BusDriver BusListener DeviceResetMethod DrivenDevice DriverBus FileSystem IommuGroup Leaks
+			           LinuxOptions ModuleParameters ParameterValues PciBus PciDevice PciDriver PciIdentity
+			           ProcessCapability ProcessOptions ReservedRegion SimProcess Sleep
 			kernel-sim/linux/kvm/
 			  type     Kvm KvmGuest VirtualMachine
 			kernel-sim/linux/mdev/
 			  class    MdevBus MdevDevice
 			  type     MdevBusListener MediatedContext MediatedDevice MediatedDriver MediatedType
 			kernel-sim/linux/mdev/mtty/
-			  function mtty"
+			  function mtty
+			kernel-sim/linux/platform/
+			  type     PlatformBus PlatformBusDevice PlatformDriver"
 		`);
 	});
 

@@ -60,6 +60,9 @@ export {
 export { type MemoryDeviceOptions, memoryDevice } from "./memory-device.ts";
 export type { BarDescription, BarKind, DeviceModel, DevicePort, MsixDescription } from "./model.ts";
 export { barTarget } from "./peer-to-peer.ts";
+export type { PlatformDescription, PlatformInterrupt, PlatformRegion } from "./platform/description.ts";
+export { PlatformHardware, type PlatformInterconnect } from "./platform/hardware.ts";
+export type { PlatformModel, PlatformPort } from "./platform/model.ts";
 export type { PowerState } from "./pm-unit.ts";
 export { type CapturedFunction, describeConfig } from "./raw-config.ts";
 export type { SriovUnit, VirtualFunction, VirtualFunctionChange } from "./sriov.ts";

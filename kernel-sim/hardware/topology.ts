@@ -8,11 +8,13 @@ import { comparePciAddresses, formatPciAddress, type PciAddress, parsePciAddress
 import type { Clock } from "../../core/kernel.ts";
 import { PCI_PRIMARY_BUS } from "../../core/uapi/pci_regs.ts";
 import { VirtualClock } from "../clock.ts";
+import type { DmaSource } from "./dma-source.ts";
 import { PciFunction, type SystemBus } from "./function.ts";
 import { type GroupingTopology, sharedGroup } from "./groups.ts";
 import { InterruptController } from "./interrupts.ts";
 import { Iommu, type IommuOptions, MESSAGE_WINDOW_END, MESSAGE_WINDOW_START } from "./iommu.ts";
 import { store } from "./little-endian.ts";
+import type { PlatformHardware, PlatformInterconnect } from "./platform/hardware.ts";
 import type { VirtualFunctionChange } from "./sriov.ts";
 import { describeVirtualFunction } from "./virtual-function.ts";
 
@@ -37,6 +39,8 @@ export interface MachineListener {
 	plugged?(fn: PciFunction): void;
 	/** It is gone already: it reads as all ones. */
 	unplugged?(fn: PciFunction): void;
+	platformPlugged?(device: PlatformHardware): void;
+	platformUnplugged?(device: PlatformHardware): void;
 }
 
 /**
@@ -53,7 +57,7 @@ export interface MachineListener {
  * machine.groups.get(1)?.map(({ address }) => address.bus); // [1]
  * ```
  */
-export class Machine implements SystemBus, GroupingTopology {
+export class Machine implements SystemBus, PlatformInterconnect, GroupingTopology {
 	/** What the devices take time from. */
 	clock: Clock;
 	readonly hasIommu: boolean;
@@ -66,6 +70,8 @@ export class Machine implements SystemBus, GroupingTopology {
 	readonly #bridges = new Map<string, PciFunction>();
 	readonly #pinned = new Map<PciFunction, number>();
 	readonly #groupIds = new Map<PciFunction, number>();
+	/** By name, with the group of each, which it has to itself. */
+	readonly #platform = new Map<string, { readonly device: PlatformHardware; group: number | undefined }>();
 	readonly #listeners = new Set<MachineListener>();
 	readonly #message = new Uint8Array(4);
 
@@ -128,6 +134,46 @@ export class Machine implements SystemBus, GroupingTopology {
 		this.#groupIds.delete(fn);
 		this.iommu.detach(fn);
 		fn.onIntx = () => {};
+	}
+
+	/**
+	 * Connects a platform device. It has an IOMMU group to itself.
+	 *
+	 * @returns the device
+	 * @throws VfioError `invalid-argument` when there is one of that name already
+	 */
+	plugPlatform(device: PlatformHardware): PlatformHardware {
+		const { name } = device;
+		if (this.#platform.has(name) || device.present)
+			throw new VfioError("invalid-argument", `Cannot plug ${name} in: there is one`, { device: name });
+		this.#platform.set(name, { device, group: undefined });
+		device.connect(this);
+		for (const listener of this.#listeners) listener.platformPlugged?.(device);
+		return device;
+	}
+
+	/** Takes a platform device out. @throws VfioError `no-such-device` */
+	unplugPlatform(name: string): void {
+		const device = this.#platform.get(name)?.device;
+		if (!device) throw new VfioError("no-such-device", `Cannot unplug ${name}: there is nothing`, { device: name });
+		device.disconnect();
+		for (const listener of this.#listeners) listener.platformUnplugged?.(device);
+		this.#platform.delete(name);
+		this.iommu.detach(device);
+	}
+
+	/** In the order they were plugged in. */
+	get platformDevices(): readonly PlatformHardware[] {
+		return [...this.#platform.values()].map(({ device }) => device);
+	}
+
+	/** The id of a platform device's IOMMU group; undefined on a machine without an IOMMU. */
+	platformGroupOf(device: PlatformHardware): number | undefined {
+		this.#assignGroups();
+		const entry = this.#platform.get(device.name);
+		if (!entry || !this.hasIommu) return undefined;
+		entry.group ??= this.#freeGroup();
+		return entry.group;
 	}
 
 	/** Tells when functions come and go. @returns dispose it to stop */
@@ -202,14 +248,14 @@ export class Machine implements SystemBus, GroupingTopology {
 		}
 	}
 
-	// ---- SystemBus: what the functions call ----
+	// ---- SystemBus and PlatformInterconnect: what functions and platform devices call ----
 
-	dmaRead(fn: PciFunction, address: bigint, into: Uint8Array): boolean {
-		return this.iommu.read(fn, address, into);
+	dmaRead(source: DmaSource, address: bigint, into: Uint8Array): boolean {
+		return this.iommu.read(source, address, into);
 	}
 
-	dmaWrite(fn: PciFunction, address: bigint, from: Uint8Array): boolean {
-		return this.iommu.write(fn, address, from);
+	dmaWrite(source: DmaSource, address: bigint, from: Uint8Array): boolean {
+		return this.iommu.write(source, address, from);
 	}
 
 	virtualFunctions(physical: PciFunction, change: VirtualFunctionChange): void {
@@ -267,7 +313,8 @@ export class Machine implements SystemBus, GroupingTopology {
 	}
 
 	#freeGroup(): number {
-		const taken = new Set(this.#groupIds.values());
+		const taken = new Set<number | undefined>(this.#groupIds.values());
+		for (const { group } of this.#platform.values()) taken.add(group);
 		let id = 0;
 		while (taken.has(id)) id++;
 		return id;

@@ -11,6 +11,7 @@ import type { PciFunction } from "../hardware/function.ts";
 import type { IommuFault } from "../hardware/iommu.ts";
 import type { Machine } from "../hardware/topology.ts";
 import type { Host } from "../host.ts";
+import type { BusDevice } from "./device.ts";
 import { PciDevice } from "./driver.ts";
 import type { PciDeviceId } from "./dynamic-id.ts";
 import type { EventFd } from "./eventfd.ts";
@@ -29,6 +30,8 @@ import { NullFile } from "./null-file.ts";
 import { ModuleParameters, type ParameterValues } from "./parameters.ts";
 import { PciBus, type PciBusListener } from "./pci-bus.ts";
 import { readResources } from "./pci-resources.ts";
+import type { PlatformBus } from "./platform/bus.ts";
+import { addPlatformDevice, bootPlatform, makePlatformBus, type PlatformContext } from "./platform/platform.ts";
 import { type ProcessOptions, SimProcess } from "./process.ts";
 import { Sleep } from "./sleep.ts";
 import { addDriverLinks, removeDriverLinks } from "./sysfs/bus.ts";
@@ -47,6 +50,7 @@ import { addModuleFiles, addSystemFiles } from "./sysfs/system.ts";
 import { Vfio } from "./vfio/core.ts";
 import { VfioPciDriver } from "./vfio-pci/driver.ts";
 import { discoverResetMethods } from "./vfio-pci/reset.ts";
+import { InterruptNumbers, VfioPlatformDriver } from "./vfio-platform/mod.ts";
 import { VirtualFunctions } from "./virtual-functions.ts";
 
 /** Options of {@link SimulatedLinux}. */
@@ -119,6 +123,7 @@ export class SimulatedLinux {
 	readonly pci: PciBus;
 	/** Mediated devices. */
 	readonly mdev: MdevBus;
+	readonly platform: PlatformBus;
 	readonly vfio: Vfio;
 	/** KVM, and its virtual machines. */
 	readonly kvm: Kvm;
@@ -128,6 +133,7 @@ export class SimulatedLinux {
 	readonly #groups = new Map<number, IommuGroup>();
 	readonly #interrupts: InterruptLines;
 	readonly #iommufd: IommufdPlatform;
+	readonly #platformContext: PlatformContext;
 	#nextPid = FIRST_PID;
 
 	constructor(options: LinuxOptions) {
@@ -175,9 +181,28 @@ export class SimulatedLinux {
 			mdevSysfs(this.files, () => this.mdev),
 		);
 		addMdevBus(this.files, this.mdev);
+		this.#platformContext = {
+			files: this.files,
+			machine,
+			addGroup: (id) => this.#groups.get(id) ?? this.#addGroup(id, []),
+			joined: (group, device) => addGroupMember(this.files, group, device),
+			left: (group, device) => this.#leftGroup(group, device),
+		};
+		this.platform = makePlatformBus(this.#platformContext);
 		this.#boot(host, loaded);
 		for (const driver of loaded ? (options.mediated ?? []) : []) this.mdev.load(driver);
-		machine.listen({ plugged: (fn) => this.#plugged(fn), unplugged: (fn) => this.#unplugged(fn) });
+		machine.listen({
+			plugged: (fn) => this.#plugged(fn),
+			unplugged: (fn) => this.#unplugged(fn),
+			platformPlugged: (hardware) => {
+				const device = addPlatformDevice(this.#platformContext, this.platform, hardware);
+				if (this.platform.autoprobe) this.platform.probe(device);
+			},
+			platformUnplugged: ({ name }) => {
+				const device = this.platform.devices.get(name);
+				if (device) this.platform.removeDevice(device);
+			},
+		});
 	}
 
 	/** DMA that did not go through, oldest first. */
@@ -264,10 +289,12 @@ export class SimulatedLinux {
 		for (const options of BUILT_IN_DRIVERS) this.pci.addDriver(new NativeDriver(options));
 		const vfioPci = new VfioPciDriver({ machine, version: this.version, parameters: this.parameters }, this.vfio);
 		if (vfio) this.pci.addDriver(vfioPci);
-		for (const name of new Set(host.drivers.values()))
-			if (!this.pci.drivers.has(name)) this.pci.addDriver(namedDriver(name, idsFor(host, name)));
+		const onPlatform = new Set(machine.platformDevices.map(({ name }) => name));
+		const onPci = [...host.drivers].filter(([name]) => !onPlatform.has(name));
+		for (const name of new Set(onPci.map(([, driver]) => driver)))
+			if (!this.pci.drivers.has(name)) this.pci.addDriver(namedDriver(name, idsFor(host.machine, onPci, name)));
 		for (const fn of machine.functions) if (!fn.virtual) this.#add(fn);
-		for (const [address, name] of host.drivers) {
+		for (const [address, name] of onPci) {
 			const device = this.pci.devices.get(address);
 			const driver = this.pci.drivers.get(name);
 			if (!device || !driver) continue;
@@ -275,8 +302,16 @@ export class SimulatedLinux {
 			if (!this.pci.matches(driver, device)) device.driverOverride = name;
 			this.pci.bind(driver, device);
 		}
+		this.#bootPlatform(host, vfio);
 		const ids = vfio ? this.parameters.text("vfio_pci", "ids") : "";
 		for (const id of ids.split(",")) this.pci.addId(vfioPci, id.replaceAll(":", " "));
+	}
+
+	#bootPlatform(host: Host, vfio: boolean): void {
+		const resetRequired = this.parameters.flag("vfio_platform", "reset_required");
+		const options = { version: this.version, numbers: new InterruptNumbers(), resetRequired };
+		const drivers = vfio ? [new VfioPlatformDriver(options, this.vfio)] : [];
+		bootPlatform(this.#platformContext, this.platform, host, drivers);
 	}
 
 	#addGroup(id: number, members: readonly PciFunction[]): IommuGroup {
@@ -359,18 +394,21 @@ export class SimulatedLinux {
 			},
 			deviceRemoved: (device) => {
 				removeDeviceDirectory(context(), device);
-				const { group } = device;
-				if (!group) return;
-				removeGroupMember(files, group, device);
-				if (group.devices.length > 0 || this.#groups.get(group.id) !== group) return;
-				this.#groups.delete(group.id);
-				removeGroupDirectory(files, group);
+				if (device.group) this.#leftGroup(device.group, device);
 			},
 			virtualFunctionLeaving: (device) => removeVirtualFunctionLinks(files, device),
 			driverAdded: (driver) => addPciDriverDirectory(files, this.pci, driver),
 			bound: (device, driver) => addDriverLinks(files, "pci", device, driver),
 			unbinding: (device, driver) => removeDriverLinks(files, "pci", device, driver),
 		};
+	}
+
+	/** The last one takes the group with it. */
+	#leftGroup(group: IommuGroup, device: BusDevice): void {
+		removeGroupMember(this.files, group, device);
+		if (group.devices.length > 0 || this.#groups.get(group.id) !== group) return;
+		this.#groups.delete(group.id);
+		removeGroupDirectory(this.files, group);
 	}
 
 	#plugged(fn: PciFunction): void {
@@ -400,11 +438,11 @@ export class SimulatedLinux {
 }
 
 /** A driver that is only known by name drives what the host says it drives. */
-function idsFor(host: Host, name: string): PciDeviceId[] {
+function idsFor(machine: Machine, drivers: readonly [string, string][], name: string): PciDeviceId[] {
 	const any = { subvendor: 0xffffffff, subdevice: 0xffffffff, class: 0, classMask: 0 };
-	return [...host.drivers]
+	return drivers
 		.filter(([, driver]) => driver === name)
-		.flatMap(([address]) => host.machine.function(address) ?? [])
+		.flatMap(([address]) => machine.function(address) ?? [])
 		.map(({ config }) => ({ vendor: word(config, 0), device: word(config, 2), ...any }));
 }
 

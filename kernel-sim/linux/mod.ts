@@ -5,6 +5,7 @@
  */
 export { ALL_CAPABILITIES, type Capability as ProcessCapability } from "./capability.ts";
 export type { PciDevice, PciDriver, PciIdentity, ResetMethod as DeviceResetMethod } from "./driver.ts";
+export type { BusDriver, BusListener, DrivenDevice, DriverBus } from "./driver-bus.ts";
 export type { FileSystem } from "./filesystem.ts";
 export type { IommuGroup, ReservedRegion } from "./iommu-group.ts";
 export type { Kvm, KvmGuest, VirtualMachine } from "./kvm/mod.ts";
@@ -12,5 +13,7 @@ export { type Leaks, type LinuxOptions, SimulatedLinux } from "./linux.ts";
 export * from "./mdev/mod.ts";
 export type { ModuleParameters, ParameterValues } from "./parameters.ts";
 export type { PciBus } from "./pci-bus.ts";
+export type { PlatformBus } from "./platform/bus.ts";
+export type { PlatformBusDevice, PlatformDriver } from "./platform/device.ts";
 export type { ProcessOptions, SimProcess } from "./process.ts";
 export type { Sleep } from "./sleep.ts";

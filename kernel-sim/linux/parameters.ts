@@ -34,6 +34,9 @@ const DEFAULTS: Readonly<Record<string, Readonly<Record<string, Readonly<Paramet
 		enable_sriov: { kind: "boolean", mode: 0o644, value: false },
 		disable_denylist: { kind: "boolean", mode: 0o444, value: false },
 	},
+	vfio_platform: {
+		reset_required: { kind: "boolean", mode: 0o444, value: true },
+	},
 };
 
 /** The parameters of all modules. */

@@ -152,7 +152,7 @@ export class RegionDmaTarget implements DmaTarget {
 }
 
 /** The widest aligned access that moves no more than is left. */
-function accessWidth(offset: number, left: number): AccessWidth {
+export function accessWidth(offset: number, left: number): AccessWidth {
 	if (left >= 4 && offset % 4 === 0) return 4;
 	return left >= 2 && offset % 2 === 0 ? 2 : 1;
 }

@@ -22,11 +22,11 @@ import { type IoctlArgument, OpenFile } from "../file.ts";
 import type { SimProcess } from "../process.ts";
 import { RegionMapping } from "../region-mapping.ts";
 import { deviceFeature } from "../vfio/device-feature.ts";
+import { REGION_STRIDE } from "../vfio/region-offset.ts";
 import { BarMemory } from "./bar-memory.ts";
 import { getInfo, getIrqInfo, getRegionInfo } from "./device-info.ts";
 import { getHotResetInfo, hotReset } from "./hot-reset.ts";
 import type { OpenDevice } from "./open-device.ts";
-import { REGION_STRIDE } from "./regions.ts";
 import { setIrqs } from "./set-irqs.ts";
 
 const PAGE_SIZE = 4096;

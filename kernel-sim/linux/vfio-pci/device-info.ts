@@ -22,8 +22,9 @@ import {
 	vfio_region_info,
 } from "../../../core/uapi/vfio.ts";
 import type { IoctlArgument } from "../file.ts";
+import { REGION_STRIDE } from "../vfio/region-offset.ts";
 import type { Interrupts } from "./interrupts.ts";
-import { REGION_STRIDE, type Regions } from "./regions.ts";
+import type { Regions } from "./regions.ts";
 
 /** Bytes of `vfio_device_info` before the capability offset was added. */
 const DEVICE_INFO_MINIMUM = 16;

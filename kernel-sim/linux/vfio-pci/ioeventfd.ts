@@ -13,7 +13,8 @@ import type { PciFunction } from "../../hardware/function.ts";
 import { type EventConsumer, EventFd } from "../eventfd.ts";
 import type { IoctlArgument } from "../file.ts";
 import type { SimProcess } from "../process.ts";
-import { REGION_STRIDE, type Regions } from "./regions.ts";
+import { REGION_STRIDE } from "../vfio/region-offset.ts";
+import type { Regions } from "./regions.ts";
 
 /** Bytes up to the descriptor: what has to be there. */
 const MINIMUM = 28;

@@ -14,10 +14,9 @@ import {
 } from "../../../core/uapi/vfio.ts";
 import type { PciFunction } from "../../hardware/function.ts";
 import { load, store } from "../../hardware/little-endian.ts";
+import { REGION_STRIDE } from "../vfio/region-offset.ts";
 import type { ConfigSpace } from "./config-space.ts";
 
-/** Bytes between one region and the next in the device's file. */
-export const REGION_STRIDE = 2 ** 40;
 /** Bytes of the VGA region: it begins at address 0, as the legacy ranges are addressed. */
 export const VGA_REGION_SIZE = 0xc0000;
 /** First and last legacy address that a VGA controller decodes: its frame buffer and its ports. */

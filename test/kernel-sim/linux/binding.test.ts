@@ -3,6 +3,7 @@ import { O_RDWR } from "../../../core/uapi/fcntl.ts";
 import { rootPort } from "../../../kernel-sim/hardware/bridges.ts";
 import { PciFunction } from "../../../kernel-sim/hardware/function.ts";
 import { Edu } from "../../../kernel-sim/hardware/models/edu.ts";
+import { Host } from "../../../kernel-sim/host.ts";
 import type { SimProcess } from "../../../kernel-sim/linux/process.ts";
 import {
 	attach,
@@ -169,7 +170,7 @@ describe("PciBus", () => {
 	it("a host that boots with a device on vfio-pci has it there", () => {
 		const linux = boot();
 		const drivers = new Map([[EDU, "vfio-pci"]]);
-		const kernel = boot({ host: { machine: linux.machine, drivers } as never }).process();
+		const kernel = boot({ host: new Host(linux.machine, drivers) }).process();
 		expect(driverOf(kernel, EDU)).toBe("vfio-pci");
 	});
 });

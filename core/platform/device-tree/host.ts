@@ -1,0 +1,65 @@
+/**
+ * The host's device tree, as Linux shows it in sysfs: a directory for each node, a file for each property.
+ *
+ * @module
+ */
+import { readingIfThere, readNames } from "../../host/sysfs.ts";
+import type { Kernel } from "../../kernel.ts";
+import { isErrno } from "../../retry.ts";
+import { EISDIR } from "../../uapi/errno.ts";
+import { cellsOf, type DeviceTreeNode } from "./node.ts";
+
+/** The host's whole tree. */
+export const HOST_DEVICE_TREE = "/sys/firmware/devicetree/base";
+/** Trees of real hosts are less than a dozen levels deep; a link that leads in a circle is not followed further. */
+const DEEPEST = 32;
+
+/**
+ * Reads a node and everything below it.
+ *
+ * @param path its directory, such as `/sys/bus/platform/devices/fff51000.ethernet/of_node`
+ * @returns undefined when there is none, as on a host without a device tree
+ * @throws VfioError `kernel`
+ */
+export function readDeviceTree(kernel: Kernel, path: string, name = ""): DeviceTreeNode | undefined {
+	return readNode(kernel, path, name, 0);
+}
+
+function readNode(kernel: Kernel, path: string, name: string, depth: number): DeviceTreeNode | undefined {
+	const entries = readNames(kernel, path);
+	if (entries === undefined) return undefined;
+	const properties = new Map<string, Uint8Array>();
+	const children: DeviceTreeNode[] = [];
+	for (const entry of entries) {
+		// Linux makes this one up from the node's own name.
+		if (entry === "name") continue;
+		const bytes = readProperty(kernel, `${path}/${entry}`);
+		if (bytes) properties.set(entry, bytes);
+		else if (depth < DEEPEST) {
+			const child = readNode(kernel, `${path}/${entry}`, entry, depth + 1);
+			if (child) children.push(child);
+		}
+	}
+	return { name, properties, children };
+}
+
+/** @returns undefined for a directory, which is a node */
+function readProperty(kernel: Kernel, path: string): Uint8Array | undefined {
+	try {
+		return readingIfThere(path, () => kernel.readFile(path)) ?? new Uint8Array(0);
+	} catch (error) {
+		if (isErrno((error as Error).cause, EISDIR)) return undefined;
+		throw error;
+	}
+}
+
+/** The node that has this phandle, anywhere below. */
+export function findPhandle(tree: DeviceTreeNode, phandle: number): DeviceTreeNode | undefined {
+	const own = cellsOf(tree, "phandle") ?? cellsOf(tree, "linux,phandle");
+	if (own?.[0] === phandle) return tree;
+	for (const child of tree.children) {
+		const found = findPhandle(child, phandle);
+		if (found) return found;
+	}
+	return undefined;
+}

@@ -1,0 +1,12 @@
+/** Device trees: as values, as source, as blobs, and the host's. @module */
+export { type BlobOptions, type MemoryReservation, toDtb } from "./blob.ts";
+export { findPhandle, HOST_DEVICE_TREE, readDeviceTree } from "./host.ts";
+export {
+	cells64,
+	cellsOf,
+	type DeviceTreeNode,
+	type DeviceTreeValue,
+	deviceTreeNode,
+	stringsOf,
+} from "./node.ts";
+export { printNode, toDts } from "./source.ts";
