@@ -1,4 +1,4 @@
-import type { RootPort } from "../../../core/machine/mod.ts";
+import type { GuestPciFunction } from "../../../core/machine/mod.ts";
 
 /** Registers of a root port, as a guest addresses them. */
 export const SLOT_CAPABILITIES = 0x54;
@@ -24,12 +24,16 @@ export const INDICATOR_ON = 0x100;
 export const INDICATOR_BLINKING = 0x200;
 export const INDICATOR_OFF = 0x300;
 const ATTENTION_OFF = 0xc0;
+const ALL_EVENTS = 0x11f;
+
+/** The configuration space of a root port, however it is reached. */
+export type PortConfig = Pick<GuestPciFunction, "configRead" | "configWrite">;
 
 /** What a guest's hot-plug driver does to a port, step by step. */
 export class SlotDriver {
-	readonly port: RootPort;
+	readonly port: PortConfig;
 
-	constructor(port: RootPort) {
+	constructor(port: PortConfig) {
 		this.port = port;
 	}
 
@@ -58,10 +62,11 @@ export class SlotDriver {
 		this.port.configWrite(SLOT_CONTROL, 2, enables | ATTENTION_OFF | switches);
 	}
 
-	/** Starts with what is there, as a driver that has just been loaded. */
+	/** Starts as a driver that has just been loaded: it clears whatever there may be, and leaves the switches alone. */
 	start(): void {
+		this.port.configWrite(SLOT_STATUS, 2, ALL_EVENTS);
 		this.command(this.switches);
-		this.takeEvents();
+		this.port.configWrite(SLOT_STATUS, 2, CC);
 	}
 
 	/** Switches the slot on. @returns whether a link came up */
