@@ -7,6 +7,7 @@ import type { PciTopology, Placement } from "../core/machine/topology.ts";
 import { AssignedFunction } from "../core/pci/assigned-function.ts";
 import { Releases } from "../core/release.ts";
 import { type DeviceOption, referenceName } from "./cli/device-option.ts";
+import type { IommufdObjects } from "./iommufd-objects.ts";
 
 /** What a {@link DeviceHost} works with. */
 export interface DeviceHostOptions {
@@ -15,6 +16,8 @@ export interface DeviceHostOptions {
 	readonly memory: GuestMemory;
 	/** Where functions are plugged in. */
 	readonly topology: PciTopology;
+	/** What `iommufd=` of a device means; it is disposed after the devices. */
+	readonly iommufds?: IommufdObjects;
 	/** Learns of what goes wrong without an end to everything. */
 	readonly onReport?: (message: string) => void;
 }
@@ -75,11 +78,14 @@ export class DeviceHost {
 			throw new VfioError("unassignable-device", `Cannot plug ${name} in: this machine has no place for ${kind}`, {
 				device: name,
 			});
-		if ("fd" in reference || iommufd !== undefined)
-			throw new VfioError("unsupported-iommu", `Cannot open ${name}: iommufd is not supported yet`, { device: name });
-		const { kernel, onReport } = this.#options;
+		const { kernel, iommufds, onReport } = this.#options;
+		if (iommufd !== undefined && !iommufds)
+			throw new VfioError("invalid-argument", `Cannot open ${name}: there is no iommufd "${iommufd}"`, {
+				device: name,
+			});
 		return VfioDevice.open(kernel, reference, {
 			addressSpace: this.#addressSpace,
+			...(iommufd !== undefined && iommufds ? { iommufd: iommufds.get(iommufd) } : {}),
 			...(vfToken === undefined ? {} : { vfToken }),
 			...(onReport ? { onReport } : {}),
 		});

@@ -4,8 +4,10 @@ import { Releases } from "../core/release.ts";
 import { type TracedCall, TracingKernel } from "../core/tracing-kernel.ts";
 import { BoundGroups } from "./bound-groups.ts";
 import type { DeviceOption } from "./cli/device-option.ts";
+import type { IommufdOption } from "./cli/iommufd-option.ts";
 import type { RootPortOption } from "./cli/root-port-option.ts";
 import { DeviceHost } from "./device-host.ts";
+import { IommufdObjects } from "./iommufd-objects.ts";
 import { GuestMachine, guestProgram } from "./machine/mod.ts";
 import type { DeviceReport, RunReport } from "./run-report.ts";
 
@@ -27,6 +29,8 @@ export interface MainJob {
 	readonly devices: readonly DeviceOption[];
 	/** Root ports, whose ids are names of buses that devices can go into. */
 	readonly rootPorts?: readonly RootPortOption[];
+	/** The iommufd objects that devices name. */
+	readonly iommufds?: readonly IommufdOption[];
 	/** The guest program's options, such as `interrupt=msix blocks=256`. */
 	readonly commandLine: string;
 	/** Milliseconds until a guest that does not end is ended. */
@@ -127,7 +131,8 @@ function assign(
 ): void {
 	const onReport = (message: string) => tell({ type: "report", message });
 	for (const { id, options } of job.rootPorts ?? []) machine.topology.addRootPort(id, options);
-	const host = new DeviceHost({ kernel, memory: machine.memory, topology: machine.topology, onReport });
+	const iommufds = releases.use(new IommufdObjects(kernel, job.iommufds));
+	const host = new DeviceHost({ kernel, memory: machine.memory, topology: machine.topology, iommufds, onReport });
 	for (const option of job.devices) {
 		const vectors: number[] = [];
 		let mode = "none";

@@ -8,20 +8,17 @@ import { wrongDescriptor } from "../host/descriptor.ts";
 import { explainIommuNode } from "../host/node-errors.ts";
 import type { Kernel, Memory } from "../kernel.ts";
 import { Releases } from "../release.ts";
-import { retry } from "../retry.ts";
+import { isErrno, retry } from "../retry.ts";
+import { ENOENT } from "../uapi/errno.ts";
 import { O_CLOEXEC, O_RDWR } from "../uapi/fcntl.ts";
 import {
 	IOMMU_DESTROY,
 	IOMMU_GET_HW_INFO,
 	IOMMU_HW_CAP_DIRTY_TRACKING,
 	IOMMU_HW_INFO_TYPE_INTEL_VTD,
-	IOMMU_OPTION,
-	IOMMU_OPTION_OP_GET,
-	IOMMU_OPTION_RLIMIT_MODE,
 	iommu_destroy,
 	iommu_hw_info,
 	iommu_hw_info_vtd,
-	iommu_option,
 } from "../uapi/iommufd.ts";
 
 const PATH = "/dev/iommu";
@@ -90,16 +87,17 @@ export class Iommufd implements Disposable {
 	 * @throws VfioError `invalid-argument` when it is something else
 	 */
 	static fromFd(kernel: Kernel, fd: number): Iommufd {
-		const option = iommu_option.create();
-		option.size = iommu_option.size;
-		option.option_id = IOMMU_OPTION_RLIMIT_MODE;
-		option.op = IOMMU_OPTION_OP_GET;
+		// No object has the number 0, so that freeing it changes nothing, and only an iommufd answers that it is not there.
+		const request = iommu_destroy.create();
+		request.size = iommu_destroy.size;
+		let answer: unknown;
 		try {
-			retry(() => kernel.ioctl(fd, IOMMU_OPTION, option.bytes));
+			retry(() => kernel.ioctl(fd, IOMMU_DESTROY, request.bytes));
 		} catch (cause) {
-			throw wrongDescriptor(kernel, fd, "an iommufd", `Pass one that was opened from ${PATH}.`, cause);
+			if (isErrno(cause, ENOENT)) return new Iommufd(kernel, fd);
+			answer = cause;
 		}
-		return new Iommufd(kernel, fd);
+		throw wrongDescriptor(kernel, fd, "an iommufd", `Pass one that was opened from ${PATH}.`, answer);
 	}
 
 	/** Another reference. @returns dispose it, once, to give it back */

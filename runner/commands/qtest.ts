@@ -30,7 +30,7 @@ export const qtest: Command = {
 	async run(parsed, terminal) {
 		if (parsed.words.length > 0) throw new UsageError(`qtest takes no words: "${parsed.words[0]}"`);
 		const endpoint = endpointIn(parsed);
-		const { devices, rootPorts } = machineOptions(parsed);
+		const { devices, rootPorts, iommufds } = machineOptions(parsed);
 		if (devices.length === 0) throw new UsageError("qtest needs a device: -device vfio-pci,host=ADDRESS");
 		const memory = parsed.values.get("memory")?.[0];
 		const opened = await openHost(parsed, terminal);
@@ -39,6 +39,7 @@ export const qtest: Command = {
 				kernel: opened.kernel,
 				devices,
 				rootPorts,
+				iommufds,
 				...(memory === undefined ? {} : { memorySize: parseSize("memory", memory) }),
 				onReport: (message) => terminal.complain(message),
 			});

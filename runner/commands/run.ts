@@ -57,7 +57,7 @@ async function runCommand(parsed: ParsedArguments, terminal: Terminal): Promise<
 	const blocks = integer(parsed, "blocks", 1, 100_000, 256);
 	const seconds = integer(parsed, "timeout", 1, 86_400, 60);
 	const trace = traceFilter(parsed.values.get("trace")?.[0]);
-	const { devices: given, rootPorts } = machineOptions(parsed);
+	const { devices: given, rootPorts, iommufds } = machineOptions(parsed);
 	const devices = given.length > 0 ? given : [parseDeviceOption(`vfio-pci,host=${DEFAULT_DEVICE}`)];
 	const disk = simulatedDisk(parsed);
 	const models = defaultModels().register({ classCode: 0x010802 }, (description, name) =>
@@ -74,6 +74,7 @@ async function runCommand(parsed: ParsedArguments, terminal: Terminal): Promise<
 			kernel: opened.kernel,
 			devices,
 			rootPorts,
+			iommufds,
 			commandLine: `interrupt=${interrupts} blocks=${blocks}${expected}`,
 			timeLimit: seconds * 1000,
 			...(trace ? { trace } : {}),

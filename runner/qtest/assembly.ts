@@ -8,8 +8,10 @@ import type { AssignedFunction } from "../../core/pci/assigned-function.ts";
 import { Releases } from "../../core/release.ts";
 import { BoundGroups } from "../bound-groups.ts";
 import type { DeviceOption } from "../cli/device-option.ts";
+import type { IommufdOption } from "../cli/iommufd-option.ts";
 import type { RootPortOption } from "../cli/root-port-option.ts";
 import { DeviceHost } from "../device-host.ts";
+import { IommufdObjects } from "../iommufd-objects.ts";
 import { QtestMachine } from "./machine.ts";
 
 /** What the machine is made of. */
@@ -17,6 +19,8 @@ export interface AssemblyOptions {
 	readonly kernel: Kernel;
 	readonly devices: readonly DeviceOption[];
 	readonly rootPorts?: readonly RootPortOption[];
+	/** The iommufd objects that devices name. */
+	readonly iommufds?: readonly IommufdOption[];
 	/** Bytes of RAM. */
 	readonly memorySize?: number;
 	/** Learns of what goes wrong without an end to everything. */
@@ -43,7 +47,8 @@ export function assemble(options: AssemblyOptions): Assembly {
 		const memorySize = options.memorySize;
 		const machine = releases.use(new QtestMachine({ kernel, ...(memorySize === undefined ? {} : { memorySize }) }));
 		for (const { id, options: port } of rootPorts) machine.topology.addRootPort(id, port);
-		const host = new DeviceHost({ kernel, memory: machine.memory, topology: machine.topology, onReport });
+		const iommufds = releases.use(new IommufdObjects(kernel, options.iommufds));
+		const host = new DeviceHost({ kernel, memory: machine.memory, topology: machine.topology, iommufds, onReport });
 		const functions = devices.map((option) => releases.use(host.assign(option)).function);
 		const held = releases.move();
 		return { machine, functions, [Symbol.dispose]: () => held[Symbol.dispose]() };
