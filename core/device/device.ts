@@ -28,6 +28,7 @@ import { type HotResetDevice, hotReset, hotResetInfo } from "./hot-reset.ts";
 import type { IoAddressSpace } from "./io-address-space.ts";
 import { type Irq, irqName, queryIrq } from "./irq.ts";
 import { IrqSetup } from "./irq-setup.ts";
+import type { DeviceKind } from "./kind.ts";
 import type { PassedDevice } from "./open-by-cdev.ts";
 import { noteOpen } from "./open-devices.ts";
 import { type OpenedBy, openFile } from "./open-file.ts";
@@ -35,9 +36,6 @@ import { queryRegion, type Region } from "./region.ts";
 import { RegionAccess } from "./region-access.ts";
 import { RegionMappings } from "./region-mappings.ts";
 import { resetDevice } from "./reset.ts";
-
-/** Whose regions and interrupts a device has: those of a PCI function, or of a platform device. */
-export type DeviceKind = "pci" | "platform";
 
 /** How a device is opened. */
 export interface OpenOptions {
@@ -92,6 +90,8 @@ export class VfioDevice implements Disposable {
 	readonly container: Container | undefined;
 	/** `VFIO_DEVICE_FLAGS_*` bits. */
 	readonly flags: number;
+	/** What it was opened as. */
+	readonly kind: DeviceKind;
 	/** Regions have the indices below this one. */
 	readonly regionCount: number;
 	/** Interrupts have the indices below this one. */
@@ -126,12 +126,13 @@ export class VfioDevice implements Disposable {
 		this.group = file.group;
 		this.container = file.container;
 		this.flags = info.flags;
+		this.kind = options.kind ?? "pci";
 		this.regionCount = info.regions;
 		this.irqCount = info.irqs;
 		this.onReport = options.onReport ?? (() => {});
-		this.#access = new RegionAccess(kernel, this.fd, this.name, (message) => this.onReport(message));
-		this.#mappings = releases.use(new RegionMappings(kernel, this.fd, this.name));
-		this.#irqSetup = new IrqSetup(kernel, this.fd, this.name);
+		this.#access = new RegionAccess(kernel, this.fd, this, (message) => this.onReport(message));
+		this.#mappings = releases.use(new RegionMappings(kernel, this.fd, this));
+		this.#irqSetup = new IrqSetup(kernel, this.fd, this);
 		this.#releases = releases.move();
 	}
 
@@ -183,7 +184,7 @@ export class VfioDevice implements Disposable {
 		const known = this.#regions[index];
 		if (known) return known;
 		this.#requireOpen("query a region of");
-		const region = queryRegion(this.kernel, this.fd, index, this.name);
+		const region = queryRegion(this.kernel, this.fd, index, this);
 		this.#regions[index] = region;
 		return region;
 	}
@@ -198,7 +199,7 @@ export class VfioDevice implements Disposable {
 		const known = this.#irqs[index];
 		if (known) return known;
 		this.#requireOpen("query an interrupt of");
-		const irq = queryIrq(this.kernel, this.fd, index, this.name);
+		const irq = queryIrq(this.kernel, this.fd, index, this);
 		this.#irqs[index] = irq;
 		return irq;
 	}
@@ -276,30 +277,35 @@ export class VfioDevice implements Disposable {
 		this.#irqSetup.trigger(index, vector);
 	}
 
-	/** Masks an interrupt; Linux has that for INTx only. @throws VfioError `interrupt-failed`, `disposed` */
+	/** Masks an interrupt; Linux has that for INTx, and for the levels of a platform device. @throws VfioError `interrupt-failed`, `disposed` */
 	maskIrq(index: number): void {
 		this.#requireOpen("mask an interrupt of");
 		this.#requireMaskable("mask", index);
 		this.#irqSetup.mask(index);
 	}
 
-	/** Unmasks an interrupt; Linux has that for INTx only. @throws VfioError `interrupt-failed`, `disposed` */
+	/** Unmasks an interrupt; Linux has that for INTx, and for the levels of a platform device. @throws VfioError `interrupt-failed`, `disposed` */
 	unmaskIrq(index: number): void {
 		this.#requireOpen("unmask an interrupt of");
 		this.#requireMaskable("unmask", index);
 		this.#irqSetup.unmask(index);
 	}
 
-	/** Has an eventfd unmask INTx when it is signalled, or {@link NO_EVENTFD}. @throws VfioError `interrupt-failed`, `disposed` */
-	setUnmaskEventfd(fd: number): void {
+	/**
+	 * Has an eventfd unmask an interrupt when it is signalled, or {@link NO_EVENTFD}.
+	 *
+	 * @param index INTx when left out
+	 * @throws VfioError `interrupt-failed`, `disposed`
+	 */
+	setUnmaskEventfd(fd: number, index = VFIO_PCI_INTX_IRQ_INDEX): void {
 		this.#requireOpen("set up an interrupt of");
-		this.#irqSetup.eventfds("unmask", VFIO_PCI_INTX_IRQ_INDEX, 0, [fd]);
+		this.#irqSetup.eventfds("unmask", index, 0, [fd]);
 	}
 
 	/** Resets the function alone. @throws VfioError `reset-failed`, `disposed` */
 	reset(): void {
 		this.#requireOpen("reset");
-		resetDevice(this.kernel, this.fd, this.name, this.resettable);
+		resetDevice(this.kernel, this.fd, this);
 	}
 
 	/** What a hot reset would reset, this function included. @throws VfioError `reset-failed`, `disposed` */
@@ -328,7 +334,7 @@ export class VfioDevice implements Disposable {
 
 	#requireMaskable(action: string, index: number): void {
 		if (this.irq(index).maskable) return;
-		const message = `Cannot ${action} ${irqName(index)} of ${this.name}: the kernel does not support that for it`;
+		const message = `Cannot ${action} ${irqName(index, this.kind)} of ${this.name}: the kernel does not support that for it`;
 		throw new VfioError("interrupt-failed", message, { device: this.name });
 	}
 

@@ -17,6 +17,7 @@ import {
 	vfio_irq_set,
 } from "../uapi/vfio.ts";
 import { irqName } from "./irq.ts";
+import type { NamedDevice } from "./kind.ts";
 
 /** Says "no eventfd" in a list of eventfds: that vector is switched off. */
 export const NO_EVENTFD = -1;
@@ -25,14 +26,14 @@ export const NO_EVENTFD = -1;
 export class IrqSetup {
 	readonly #kernel: Kernel;
 	readonly #fd: number;
-	readonly #name: string;
+	readonly #device: NamedDevice;
 	#set = vfio_irq_set.create(4);
 	#fds = new DataView(this.#set.bytes.buffer, vfio_irq_set.size);
 
-	constructor(kernel: Kernel, fd: number, name: string) {
+	constructor(kernel: Kernel, fd: number, device: NamedDevice) {
 		this.#kernel = kernel;
 		this.#fd = fd;
-		this.#name = name;
+		this.#device = device;
 	}
 
 	/** @returns 0, or how many vectors the host can give when that is fewer. @throws VfioError `interrupt-failed` */
@@ -88,8 +89,9 @@ export class IrqSetup {
 				return this.#kernel.ioctl(this.#fd, VFIO_DEVICE_SET_IRQS, set.bytes);
 			} catch (cause) {
 				if (attempt < ATTEMPTS && isErrno(cause, EINTR)) continue;
-				const message = `Cannot set up ${irqName(index)} of ${this.#name}: ${(cause as Error).message}`;
-				throw new VfioError("interrupt-failed", message, { device: this.#name, cause });
+				const { name, kind } = this.#device;
+				const message = `Cannot set up ${irqName(index, kind)} of ${name}: ${(cause as Error).message}`;
+				throw new VfioError("interrupt-failed", message, { device: name, cause });
 			}
 		}
 	}

@@ -14,6 +14,7 @@ import {
 	VFIO_IRQ_INFO_NORESIZE,
 	vfio_irq_info,
 } from "../uapi/vfio.ts";
+import type { DeviceKind, NamedDevice } from "./kind.ts";
 
 /** An interrupt index of a VFIO device. One that does not exist has count 0. */
 export interface Irq {
@@ -31,19 +32,25 @@ export interface Irq {
 
 const NAMES = ["INTx", "MSI", "MSI-X", "the error interrupt", "the request interrupt"];
 
-/** What a person calls an interrupt index of a PCI device, such as `MSI-X`. @param index `VFIO_PCI_*_IRQ_INDEX` */
-export function irqName(index: number): string {
-	return NAMES[index] ?? `interrupt ${index}`;
+/**
+ * What a person calls an interrupt index of a device, such as `MSI-X`.
+ *
+ * @param index `VFIO_PCI_*_IRQ_INDEX`
+ * @param kind of which the device is; `pci` when left out
+ */
+export function irqName(index: number, kind: DeviceKind = "pci"): string {
+	return (kind === "pci" ? NAMES[index] : undefined) ?? `interrupt ${index}`;
 }
 
 /**
  * `VFIO_DEVICE_GET_IRQ_INFO`. An index that the kernel refuses with EINVAL, as it does for the error interrupt of a device
  * without PCI Express, has count 0.
  *
- * @param name the device's, for errors
+ * @param device for errors
  * @throws VfioError `kernel`
  */
-export function queryIrq(kernel: Kernel, fd: number, index: number, name: string): Irq {
+export function queryIrq(kernel: Kernel, fd: number, index: number, device: NamedDevice): Irq {
+	const { name, kind } = device;
 	const info = vfio_irq_info.create();
 	info.argsz = vfio_irq_info.size;
 	info.index = index;
@@ -51,7 +58,7 @@ export function queryIrq(kernel: Kernel, fd: number, index: number, name: string
 		retry(() => kernel.ioctl(fd, VFIO_DEVICE_GET_IRQ_INFO, info.bytes));
 	} catch (cause) {
 		if (isErrno(cause, EINVAL)) return irq(index, 0, 0);
-		throw new VfioError("kernel", `Cannot query ${irqName(index)} of ${name}: ${(cause as Error).message}`, {
+		throw new VfioError("kernel", `Cannot query ${irqName(index, kind)} of ${name}: ${(cause as Error).message}`, {
 			device: name,
 			cause,
 		});

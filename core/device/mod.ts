@@ -5,12 +5,13 @@
  */
 
 export { Container } from "./container.ts";
-export { type DeviceKind, type OpenOptions, VfioDevice } from "./device.ts";
+export { type OpenOptions, VfioDevice } from "./device.ts";
 export { Group, type GroupOptions, type GroupStatus } from "./group.ts";
 export type { HotResetDevice } from "./hot-reset.ts";
 export { IoAddressSpace, type IoAddressSpaceOptions } from "./io-address-space.ts";
 export { type Irq, irqName } from "./irq.ts";
 export { NO_EVENTFD } from "./irq-setup.ts";
+export type { DeviceKind } from "./kind.ts";
 export type { PassedDevice } from "./open-by-cdev.ts";
 export type { OpenedBy } from "./open-file.ts";
 export { type Region, type RegionType, regionName, type SparseArea } from "./region.ts";

@@ -7,6 +7,7 @@ import { KernelError } from "../errors.ts";
 import type { AccessWidth, Kernel } from "../kernel.ts";
 import { ATTEMPTS } from "../retry.ts";
 import { EINTR } from "../uapi/errno.ts";
+import type { NamedDevice } from "./kind.ts";
 import { type Region, regionName } from "./region.ts";
 
 const ALL_ONES_64 = 0xffff_ffff_ffff_ffffn;
@@ -18,7 +19,7 @@ const ALL_ONES_64 = 0xffff_ffff_ffff_ffffn;
 export class RegionAccess {
 	readonly #kernel: Kernel;
 	readonly #fd: number;
-	readonly #name: string;
+	readonly #device: NamedDevice;
 	readonly #report: (message: string) => void;
 	// One buffer for each width, since the length of the buffer is the width of the access.
 	readonly #one = new Uint8Array(1);
@@ -30,10 +31,10 @@ export class RegionAccess {
 	readonly #view64 = new DataView(this.#eight.buffer);
 
 	/** @param report learns of each access that failed */
-	constructor(kernel: Kernel, fd: number, name: string, report: (message: string) => void) {
+	constructor(kernel: Kernel, fd: number, device: NamedDevice, report: (message: string) => void) {
 		this.#kernel = kernel;
 		this.#fd = fd;
-		this.#name = name;
+		this.#device = device;
 		this.#report = report;
 	}
 
@@ -123,7 +124,7 @@ export class RegionAccess {
 	}
 
 	#failed(action: string, region: Region, offset: number, width: number, reason: string): void {
-		const where = `${width} bytes at 0x${offset.toString(16)} of ${regionName(region.index)} of ${this.#name}`;
+		const where = `${width} bytes at 0x${offset.toString(16)} of ${regionName(region.index, this.#device.kind)} of ${this.#device.name}`;
 		this.#report(`Cannot ${action} ${where}: ${reason}`);
 	}
 }

@@ -10,6 +10,7 @@ import { isErrno, retry } from "../retry.ts";
 import { EBUSY } from "../uapi/errno.ts";
 import { MAP_SHARED, PROT_READ, PROT_WRITE } from "../uapi/fcntl.ts";
 import { VFIO_REGION_INFO_FLAG_READ, VFIO_REGION_INFO_FLAG_WRITE } from "../uapi/vfio.ts";
+import type { NamedDevice } from "./kind.ts";
 import { type Region, regionName } from "./region.ts";
 
 /**
@@ -19,13 +20,13 @@ import { type Region, regionName } from "./region.ts";
 export class RegionMappings implements Disposable {
 	readonly #kernel: Kernel;
 	readonly #fd: number;
-	readonly #name: string;
+	readonly #device: NamedDevice;
 	readonly #live = new Set<RegionMapping>();
 
-	constructor(kernel: Kernel, fd: number, name: string) {
+	constructor(kernel: Kernel, fd: number, device: NamedDevice) {
 		this.#kernel = kernel;
 		this.#fd = fd;
-		this.#name = name;
+		this.#device = device;
 	}
 
 	/**
@@ -34,8 +35,9 @@ export class RegionMappings implements Disposable {
 	 * @throws VfioError `mapping-failed`
 	 */
 	map(region: Region, offset: number, length = region.size - offset): Mapping {
-		const what = `Cannot map ${regionName(region.index)} of ${this.#name}`;
-		const details = { device: this.#name };
+		const { name, kind } = this.#device;
+		const what = `Cannot map ${regionName(region.index, kind)} of ${name}`;
+		const details = { device: name };
 		if (!region.mappable) throw new VfioError("mapping-failed", `${what}: it cannot be mapped`, details);
 		if (offset < 0 || length <= 0 || offset + length > region.size)
 			throw new VfioError(
@@ -51,7 +53,7 @@ export class RegionMappings implements Disposable {
 			mapping = retry(() => this.#kernel.mmap(this.#fd, length, protection, MAP_SHARED, region.offset + offset));
 		} catch (cause) {
 			const busy = isErrno(cause, EBUSY);
-			const holders = busy ? holdersOfBar(this.#kernel, this.#name, region.index) : [];
+			const holders = busy && kind === "pci" ? holdersOfBar(this.#kernel, name, region.index) : [];
 			const reason = holders.length > 0 ? `the host uses it (${holders.join(", ")})` : (cause as Error).message;
 			const remedy = busy
 				? [

@@ -23,6 +23,7 @@ import {
 	vfio_region_info_cap_type,
 	vfio_region_sparse_mmap_area,
 } from "../uapi/vfio.ts";
+import type { DeviceKind, NamedDevice } from "./kind.ts";
 
 /** A region of a VFIO device. A region that does not exist has size 0. */
 export interface Region {
@@ -58,11 +59,13 @@ export interface RegionType {
 }
 
 /**
- * What a person calls a region of a PCI device, such as `BAR 0` or `config space`.
+ * What a person calls a region of a device, such as `BAR 0` or `config space`.
  *
  * @param index `VFIO_PCI_*_REGION_INDEX`
+ * @param kind of which the device is; `pci` when left out
  */
-export function regionName(index: number): string {
+export function regionName(index: number, kind: DeviceKind = "pci"): string {
+	if (kind === "platform") return `region ${index}`;
 	if (index < VFIO_PCI_ROM_REGION_INDEX) return `BAR ${index}`;
 	if (index === VFIO_PCI_ROM_REGION_INDEX) return "the ROM";
 	if (index === VFIO_PCI_CONFIG_REGION_INDEX) return "config space";
@@ -74,10 +77,11 @@ export function regionName(index: number): string {
  * `VFIO_DEVICE_GET_REGION_INFO`. An index that the kernel refuses with EINVAL, as it does for the VGA region of a device
  * that is no VGA adapter, is a region of size 0.
  *
- * @param name the device's, for errors
+ * @param device for errors, and for which regions may be missing
  * @throws VfioError `kernel`
  */
-export function queryRegion(kernel: Kernel, fd: number, index: number, name: string): Region {
+export function queryRegion(kernel: Kernel, fd: number, index: number, device: NamedDevice): Region {
+	const { name, kind } = device;
 	let bytes: Uint8Array;
 	try {
 		bytes = askWithRoom(
@@ -88,8 +92,8 @@ export function queryRegion(kernel: Kernel, fd: number, index: number, name: str
 			(request) => retry(() => kernel.ioctl(fd, VFIO_DEVICE_GET_REGION_INFO, request)),
 		);
 	} catch (cause) {
-		if (isErrno(cause, EINVAL) && mayBeMissing(index)) return absent(index);
-		throw new VfioError("kernel", `Cannot query ${regionName(index)} of ${name}: ${(cause as Error).message}`, {
+		if (isErrno(cause, EINVAL) && kind === "pci" && mayBeMissing(index)) return absent(index);
+		throw new VfioError("kernel", `Cannot query ${regionName(index, kind)} of ${name}: ${(cause as Error).message}`, {
 			device: name,
 			cause,
 		});
@@ -99,7 +103,7 @@ export function queryRegion(kernel: Kernel, fd: number, index: number, name: str
 	if (last > BigInt(Number.MAX_SAFE_INTEGER))
 		throw new VfioError(
 			"unassignable-device",
-			`Cannot use ${regionName(index)} of ${name}: it ends at 0x${last.toString(16)}, above 2^53`,
+			`Cannot use ${regionName(index, kind)} of ${name}: it ends at 0x${last.toString(16)}, above 2^53`,
 			{ device: name },
 		);
 	const capabilities = infoCapabilities(bytes, info.flags & VFIO_REGION_INFO_FLAG_CAPS ? info.cap_offset : 0);

@@ -8,26 +8,37 @@ import type { Kernel } from "../kernel.ts";
 import { isErrno, retry } from "../retry.ts";
 import { EAGAIN, EINVAL, ENOTTY } from "../uapi/errno.ts";
 import { VFIO_DEVICE_RESET } from "../uapi/vfio.ts";
+import type { NamedDevice } from "./kind.ts";
+
+/** A device, and whether the kernel can reset it. */
+export interface ResettableDevice extends NamedDevice {
+	readonly resettable: boolean;
+}
 
 /**
  * `VFIO_DEVICE_RESET`: the function alone, by whichever method Linux has for it.
  *
- * @param resettable what the device's flags say
+ * @param device `resettable`: what its flags say
  * @throws VfioError `reset-failed`, which says why
  */
-export function resetDevice(kernel: Kernel, fd: number, device: string, resettable: boolean): void {
+export function resetDevice(kernel: Kernel, fd: number, { name, kind, resettable }: ResettableDevice): void {
 	try {
 		// EAGAIN: the lock of the device or of its bridge is held.
 		retry(() => kernel.ioctl(fd, VFIO_DEVICE_RESET), EAGAIN);
 	} catch (cause) {
 		const reason = explain(cause, resettable);
-		throw new VfioError("reset-failed", `Cannot reset ${device}: ${reason}`, {
-			device,
+		throw new VfioError("reset-failed", `Cannot reset ${name}: ${reason}`, {
+			device: name,
 			cause,
-			remedy: [
-				`cat /sys/bus/pci/devices/${device}/reset_method shows the methods that Linux has for it.`,
-				"A hot reset resets the whole slot, when this process owns all that is on it.",
-			],
+			remedy:
+				kind === "platform"
+					? [
+							"Linux has a reset for some platform devices only: grep vfio-reset: /lib/modules/$(uname -r)/modules.alias shows which.",
+						]
+					: [
+							`cat /sys/bus/pci/devices/${name}/reset_method shows the methods that Linux has for it.`,
+							"A hot reset resets the whole slot, when this process owns all that is on it.",
+						],
 		});
 	}
 }
