@@ -46,6 +46,7 @@ export class HotPlugBench implements Disposable {
 	readonly #holders = new Map<GuestPciFunction, Releases>();
 	/** Groups stay with vfio-pci: the functions of one come and go by themselves. */
 	readonly #groups = new Releases();
+	readonly #bound = new Set<string>();
 
 	constructor({ host = smallHost(), ports = { rp1: {}, rp2: {} }, ...manners }: BenchOptions = {}) {
 		this.host = host;
@@ -66,7 +67,8 @@ export class HotPlugBench implements Disposable {
 	assign(address: string): AssignedFunction {
 		const releases = new Releases();
 		try {
-			this.#groups.use(bindGroup(this.kernel, address));
+			if (!this.#bound.has(address)) this.#groups.use(bindGroup(this.kernel, address));
+			this.#bound.add(address);
 			const device = releases.use(VfioDevice.open(this.kernel, address, { addressSpace: this.#addressSpace }));
 			const fn = releases.use(AssignedFunction.attach(device));
 			this.#holders.set(fn, releases.move());
@@ -95,6 +97,15 @@ export class HotPlugBench implements Disposable {
 		this.guest.run();
 		this.events.length = 0;
 		return fn;
+	}
+
+	/** Plugs a device in, has the guest take it in and let go of it, and gives it back. */
+	cycle(address: string, bus: string): void {
+		const fn = this.use(address, bus);
+		this.pci.requestUnplug(fn);
+		this.guest.run();
+		if (this.take().join() !== `unplugged ${address}`) throw new Error(`${address} did not leave ${bus}`);
+		this.guest.slot(bus).log.length = 0;
 	}
 
 	/** Closes a device that is in no slot any more. */

@@ -9,6 +9,7 @@ import { bindGroup } from "../../core/host/bind.ts";
 import { Host, MemoryNamespace, patternContent, SimulatedLinux, VirtualClock } from "../../kernel-sim/mod.ts";
 import { table } from "../../runner/cli/text.ts";
 import { attach, driverStarts } from "../attach/scripted-guest.ts";
+import { hotPlugBench } from "./hot-plug.ts";
 import { type Measurement, measure } from "./measure.ts";
 import { NvmeReader } from "./nvme-reader.ts";
 
@@ -111,7 +112,8 @@ function nvmeBench(): Measurement {
 	return result;
 }
 
-const results = [...functionBenches(), nvmeBench()];
+const hotPlug = hotPlugBench();
+const results = [...functionBenches(), nvmeBench(), hotPlug];
 if (process.argv.includes("--json")) console.log(JSON.stringify(results));
 else {
 	const base = results[0]?.ns ?? 1;
@@ -126,6 +128,9 @@ else {
 		`±${Math.round(spread * 50)} %`.padStart(6),
 	]);
 	console.log(table([["operation", "      ns", "  ratio", "  each second", "", "spread"], ...rows]));
+	console.log(
+		`\nA hot plug after 1,000 others takes ${hotPlug.growth.toFixed(2)} times as long as one of the first; nothing is left.`,
+	);
 }
 // Nothing the loops computed may look unused to the compiler.
 if (sink === 0.5) console.log(sink);

@@ -169,6 +169,13 @@ describe("PciTopology.hotPlug()", () => {
 		expect([vendorBelow(0), vendorBelow(1)]).toEqual([0x1234, 0x1234]);
 	});
 
+	it("leaves functions alone that the guest does not see yet, whatever it writes", () => {
+		const one = new FakeFunction("one");
+		pci.hotPlug(one, { bus: "rp1", address: parseSlotAddress("0.1") });
+		guest.powerOff();
+		expect([taken(), port.secondary.functions]).toEqual([[], [one]]);
+	});
+
 	it("leaves the slot as it was when the function refuses", () => {
 		const broken = new FakeFunction("broken");
 		broken.plug = () => {
