@@ -53,8 +53,8 @@ describe("the public API", () => {
 			  class    Container Group IoAddressSpace VfioDevice
 			  function irqName regionName
 			  const    NO_EVENTFD
-			  type     DeviceKind GroupOptions GroupStatus HotResetDevice IoAddressSpaceOptions Irq OpenOptions OpenedBy
-			           PassedDevice Region RegionType SparseArea
+			  type     DeviceKind GroupOptions GroupStatus HotResetDevice IoAddressSpaceOptions Irq MapOptions OpenOptions
+			           OpenedBy PassedDevice Region RegionType SparseArea
 			core/host/
 			  class    BoundGroup PciSysfs
 			  function bindGroup comparePciAddresses examineHost formatPciAddress groupAt groupMembers groupOf inTheWay

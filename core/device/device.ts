@@ -36,6 +36,7 @@ import { queryRegion, type Region } from "./region.ts";
 import { RegionAccess } from "./region-access.ts";
 import { RegionMappings } from "./region-mappings.ts";
 import { resetDevice } from "./reset.ts";
+import type { MapOptions } from "./write-combining.ts";
 
 /** How a device is opened. */
 export interface OpenOptions {
@@ -131,7 +132,7 @@ export class VfioDevice implements Disposable {
 		this.irqCount = info.irqs;
 		this.onReport = options.onReport ?? (() => {});
 		this.#access = new RegionAccess(kernel, this.fd, this, (message) => this.onReport(message));
-		this.#mappings = releases.use(new RegionMappings(kernel, this.fd, this));
+		this.#mappings = releases.use(new RegionMappings(kernel, this.fd, this, (message) => this.onReport(message)));
 		this.#irqSetup = new IrqSetup(kernel, this.fd, this);
 		this.#releases = releases.move();
 	}
@@ -240,11 +241,15 @@ export class VfioDevice implements Disposable {
 	 * @param offset bytes in the region, page aligned
 	 * @param length bytes; to the region's end when left out
 	 * @returns dispose it to unmap; the device's disposal unmaps what is left
-	 * @throws VfioError `mapping-failed`, `disposed`
+	 * @throws VfioError `mapping-failed`, `disposed`; `write-combining-refused` when that is required
+	 * @example
+	 * ```ts
+	 * const doorbells = device.mapRegion(0, 0, 4096, { memoryType: "write-combining" });
+	 * ```
 	 */
-	mapRegion(index: number, offset = 0, length?: number): Mapping {
+	mapRegion(index: number, offset = 0, length?: number, options: MapOptions = {}): Mapping {
 		this.#requireOpen("map a region of");
-		return this.#mappings.map(this.region(index), offset, length);
+		return this.#mappings.map(this.region(index), offset, length, options);
 	}
 
 	/**

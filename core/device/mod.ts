@@ -15,3 +15,4 @@ export type { DeviceKind } from "./kind.ts";
 export type { PassedDevice } from "./open-by-cdev.ts";
 export type { OpenedBy } from "./open-file.ts";
 export { type Region, type RegionType, regionName, type SparseArea } from "./region.ts";
+export type { MapOptions } from "./write-combining.ts";

@@ -6,12 +6,14 @@
 import { VfioError } from "../errors.ts";
 import { holdersOfBar } from "../host/iomem.ts";
 import type { AccessWidth, Kernel, Mapping } from "../kernel.ts";
+import { Releases } from "../release.ts";
 import { isErrno, retry } from "../retry.ts";
 import { EBUSY } from "../uapi/errno.ts";
 import { MAP_SHARED, PROT_READ, PROT_WRITE } from "../uapi/fcntl.ts";
 import { VFIO_REGION_INFO_FLAG_READ, VFIO_REGION_INFO_FLAG_WRITE } from "../uapi/vfio.ts";
 import type { NamedDevice } from "./kind.ts";
 import { type Region, regionName } from "./region.ts";
+import { type MapOptions, mapWriteCombining } from "./write-combining.ts";
 
 /**
  * The mappings that a device has handed out. A mapping keeps the device open in the kernel, and with it the group in its
@@ -21,20 +23,23 @@ export class RegionMappings implements Disposable {
 	readonly #kernel: Kernel;
 	readonly #fd: number;
 	readonly #device: NamedDevice;
+	readonly #report: (message: string) => void;
 	readonly #live = new Set<RegionMapping>();
 
-	constructor(kernel: Kernel, fd: number, device: NamedDevice) {
+	/** @param report learns of hints that were refused */
+	constructor(kernel: Kernel, fd: number, device: NamedDevice, report: (message: string) => void) {
 		this.#kernel = kernel;
 		this.#fd = fd;
 		this.#device = device;
+		this.#report = report;
 	}
 
 	/**
 	 * @param offset bytes in the region, page aligned
 	 * @param length bytes; to the region's end when left out
-	 * @throws VfioError `mapping-failed`
+	 * @throws VfioError `mapping-failed`, `write-combining-refused`
 	 */
-	map(region: Region, offset: number, length = region.size - offset): Mapping {
+	map(region: Region, offset: number, length = region.size - offset, options: MapOptions = {}): Mapping {
 		const { name, kind } = this.#device;
 		const what = `Cannot map ${regionName(region.index, kind)} of ${name}`;
 		const details = { device: name };
@@ -63,9 +68,33 @@ export class RegionMappings implements Disposable {
 				: [];
 			throw new VfioError("mapping-failed", `${what}: ${reason}`, { ...details, cause, remedy });
 		}
+		if (options.memoryType === "write-combining")
+			mapping = this.#combining(mapping, region.index, offset, protection, options.required === true);
 		const tracked = new RegionMapping(mapping, this.#live);
 		this.#live.add(tracked);
 		return tracked;
+	}
+
+	/** Puts another mapping in the place of an uncached one, which stays where that is refused. */
+	#combining(uncached: Mapping, index: number, offset: number, protection: number, required: boolean): Mapping {
+		const made = new Releases();
+		const replaced = new Releases();
+		replaced.use(uncached);
+		try {
+			const { length } = uncached;
+			const mapping = made.use(mapWriteCombining(this.#kernel, this.#device, index, offset, length, protection));
+			replaced[Symbol.dispose]();
+			made.move();
+			return mapping;
+		} catch (error) {
+			if (required || !(error instanceof VfioError)) throw error;
+			replaced.move();
+			this.#report(`${error.message}; it is mapped uncached`);
+			return uncached;
+		} finally {
+			made[Symbol.dispose]();
+			replaced[Symbol.dispose]();
+		}
 	}
 
 	/** Unmaps what is mapped still. */

@@ -33,6 +33,11 @@ export interface AssignOptions {
 	/** false: no BAR is mapped, so that every access can be traced. (`x-no-mmap`) */
 	readonly mmap?: boolean;
 	/**
+	 * BARs, 0 to 5, that are mapped for write combining. Where that is refused it is reported, and the BAR is mapped as
+	 * others are; `required` makes it an error. (`x-write-combining`)
+	 */
+	readonly writeCombining?: { readonly bars: readonly number[]; readonly required?: boolean };
+	/**
 	 * What the guest reads instead of the device's own identification. (`x-pci-vendor-id`, `x-pci-device-id`,
 	 * `x-pci-sub-vendor-id`, `x-pci-sub-device-id`, `x-pci-class-code`)
 	 */
@@ -100,6 +105,9 @@ export function checkOptions(options: AssignOptions): CheckedOptions {
 			"invalid-argument",
 			`Cannot use a romFile of ${romFile.length} bytes: it has 1 to ${ROM_LARGEST}`,
 		);
+	const wrong = options.writeCombining?.bars.find((bar) => !Number.isInteger(bar) || bar < 0 || bar > 5);
+	if (wrong !== undefined)
+		throw new VfioError("invalid-argument", `Cannot use BAR ${wrong} for writeCombining: BARs are 0 to 5`);
 	checkRequestPolicy(request);
 	checkClique(options.gpuDirectClique);
 	checkIdentity(options.ids ?? {});

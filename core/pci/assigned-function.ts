@@ -128,6 +128,7 @@ export class AssignedFunction implements GuestPciFunction, MachineResettable {
 					bars: plan.bars,
 					deviceMsix: capabilities.deviceMsix,
 					quirks: this.#layout.quirks,
+					writeCombining: options.writeCombining,
 					pageSize: options.pageSize,
 				},
 				this.#interrupts.msix,
@@ -160,7 +161,7 @@ export class AssignedFunction implements GuestPciFunction, MachineResettable {
 	 * kernel's requests. When a step fails, what the earlier ones took is given back; the device stays open.
 	 *
 	 * @throws VfioError `invalid-argument`, `unassignable-device`, `malformed-config-space`, `malformed-msix`,
-	 *   `interrupt-failed`, `kernel`
+	 *   `interrupt-failed`, `write-combining-refused`, `kernel`
 	 */
 	static attach(device: AssignableDevice, options: AssignOptions = {}): AssignedFunction {
 		const checked = checkOptions(options);

@@ -4,9 +4,12 @@
  *
  * @module
  */
+import type { MapOptions } from "../device/write-combining.ts";
+import { VfioError } from "../errors.ts";
 import type { AccessWidth } from "../kernel.ts";
 import type { DirectArea, GuestBar } from "../machine/machine.ts";
 import { Releases } from "../release.ts";
+import type { AssignOptions } from "./assign-options.ts";
 import { Bar, type MappedArea, type MsixPlaces, type WatchedArea } from "./bar.ts";
 import type { BarPlan } from "./bar-areas.ts";
 import { ROM_BAR } from "./bar-registers.ts";
@@ -31,6 +34,8 @@ export interface BarsPlan {
 	/** The device's own MSI-X capability. */
 	readonly deviceMsix: MsixPlaces["device"];
 	readonly quirks: readonly QuirkPlace[];
+	/** What is mapped for write combining. */
+	readonly writeCombining: AssignOptions["writeCombining"];
 	/** Bytes, the host's. */
 	readonly pageSize: number;
 }
@@ -54,12 +59,14 @@ export class Bars implements Disposable {
 	#powered = true;
 	readonly #quirks: readonly BarQuirk[];
 	readonly #deviceMsix: MsixPlaces["device"];
+	readonly #writeCombining: AssignOptions["writeCombining"];
 
 	/** @param msix what the guest has of MSI-X */
 	constructor(device: AssignableDevice, plan: BarsPlan, msix: Msix | undefined, host: BarsHost) {
 		this.#device = device;
 		this.#msix = msix;
 		this.#pageSize = plan.pageSize;
+		this.#writeCombining = plan.writeCombining;
 		this.#host = host;
 		this.#deviceMsix = plan.deviceMsix;
 		const places = { guest: msix?.capability, device: plan.deviceMsix };
@@ -67,19 +74,30 @@ export class Bars implements Disposable {
 		this.#quirks = watchQuirks(plan.quirks, this.#bars, device, msix, host);
 	}
 
-	/** Maps what the plans say. What cannot be mapped is slower and works all the same. */
+	/**
+	 * Maps what the plans say. What cannot be mapped is slower and works all the same.
+	 *
+	 * @throws VfioError `write-combining-refused` when that is required
+	 */
 	map(): void {
 		for (const bar of this.#bars) {
 			if (!bar) continue;
+			const options = this.#mapOptions(bar.plan.index);
 			const mapped: MappedArea[] = [];
 			bar.mapped = mapped;
 			for (const { start, end } of bar.plan.mapped)
 				try {
-					mapped.push({ start, end, mapping: this.#device.mapRegion(bar.plan.index, start, end - start) });
+					mapped.push({ start, end, mapping: this.#device.mapRegion(bar.plan.index, start, end - start, options) });
 				} catch (error) {
+					if (error instanceof VfioError && error.code === "write-combining-refused") throw error;
 					this.#host.report(`${(error as Error).message}; each access to it is a system call`);
 				}
 		}
+	}
+
+	#mapOptions(bar: number): MapOptions {
+		const { bars = [], required = false } = this.#writeCombining ?? {};
+		return bars.includes(bar) ? { memoryType: "write-combining", required } : {};
 	}
 
 	/** Unmaps everything. @throws what unmapping throws, after all were unmapped */

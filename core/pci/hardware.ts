@@ -5,6 +5,7 @@
  */
 import type { Irq } from "../device/irq.ts";
 import type { Region } from "../device/region.ts";
+import type { MapOptions } from "../device/write-combining.ts";
 import type { AccessWidth, Kernel, Mapping } from "../kernel.ts";
 
 /** A device that a hot reset would reset. */
@@ -37,8 +38,8 @@ export interface AssignableDevice {
 	writeRegion64(index: number, offset: number, value: bigint): void;
 	/** @returns how many bytes; fewer at the end of the region, or when a read failed, which is reported */
 	readBytes(index: number, offset: number, into: Uint8Array): number;
-	/** @throws VfioError `mapping-failed` */
-	mapRegion(index: number, offset?: number, length?: number): Mapping;
+	/** @throws VfioError `mapping-failed`; `write-combining-refused` when that is required */
+	mapRegion(index: number, offset?: number, length?: number, options?: MapOptions): Mapping;
 	/** @returns 0; or how many vectors the host can give, when these were too many. @throws VfioError `interrupt-failed` */
 	setEventfds(index: number, start: number, fds: readonly number[]): number;
 	/** @param fd -1 for none @throws VfioError `interrupt-failed` */

@@ -15,6 +15,9 @@ const PROPERTIES: Readonly<Record<string, Parser>> = {
 	"x-intx": (value) => ({ intx: value as "auto" | "off" }),
 	"x-intx-mmap-timeout-ms": (value, name) => ({ intxMmapTimeout: number(value, name) }),
 	"x-no-mmap": (value, name) => ({ mmap: !flag(value, name) }),
+	"x-write-combining": (value, name) => ({
+		writeCombining: { bars: value.split("+").map((bar) => number(bar, name)) },
+	}),
 	rombar: (value, name) => ({ rom: flag(value, name) }),
 	"x-msix-relocation": (value) => ({ msixRelocation: value as MsixRelocation }),
 	"x-no-kvm-intx": (value, name) => ({ kvm: { intx: !flag(value, name) } }),

@@ -5,6 +5,7 @@
  */
 import { formatPciAddress } from "../../core/host/address.ts";
 import type { PciFunction } from "../hardware/function.ts";
+import { BarClaims } from "./bar-claims.ts";
 import type { BusDriver, DrivenDevice } from "./driver-bus.ts";
 import type { IommuGroup } from "./iommu-group.ts";
 import type { PciResource } from "./pci-resources.ts";
@@ -58,6 +59,8 @@ export class PciDevice implements PciIdentity, DrivenDevice<PciDriver> {
 	resetMethods: readonly ResetMethod[] = [];
 	/** The sysfs directory, such as `/sys/devices/pci0000:00/0000:00:1c.0/0000:05:00.0`. */
 	readonly syspath: string;
+	/** Which BARs a driver has to itself. */
+	claims = new BarClaims(true);
 	/** How often it was enabled: what sysfs shows as `enable`. */
 	enableCount = 0;
 	driverData: unknown;

@@ -6,6 +6,7 @@
 import { EACCES, EIO } from "../../core/uapi/errno.ts";
 import type { OpenFile } from "./file.ts";
 import type { SimProcess } from "./process.ts";
+import type { RegionMapping } from "./region-mapping.ts";
 import type { Sleep } from "./sleep.ts";
 import { decodeText, encodeText } from "./text.ts";
 
@@ -22,6 +23,10 @@ export interface FileContent {
 	 * @returns how many bytes were taken, or -errno, or a sleep
 	 */
 	write?(opener: SimProcess, bytes: Uint8Array, offset: number): number | Sleep;
+	/** A pread(2) for a file that has no whole, in place of {@link read}. @returns how many bytes were read, or -errno */
+	readAt?(into: Uint8Array, offset: number): number;
+	/** mmap(2), for a file that can be mapped. @param file holds the mapping @returns -errno when this cannot be */
+	mmap?(file: OpenFile, length: number, protection: number, offset: number): RegionMapping | number;
 }
 
 /** A device node. @returns the open file, or -errno */

@@ -11,6 +11,7 @@ import type { PciFunction } from "../hardware/function.ts";
 import type { IommuFault } from "../hardware/iommu.ts";
 import type { Machine } from "../hardware/topology.ts";
 import type { Host } from "../host.ts";
+import { BarClaims } from "./bar-claims.ts";
 import type { BusDevice } from "./device.ts";
 import { PciDevice } from "./driver.ts";
 import type { PciDeviceId } from "./dynamic-id.ts";
@@ -70,6 +71,11 @@ export interface LinuxOptions {
 	readonly mediated?: readonly MediatedDriver[];
 	/** The IOMMU can force DMA to be coherent with the caches (VFIO_DMA_CC_IOMMU); false when left out, as in QEMU's VT-d. */
 	readonly snoopControl?: boolean;
+	/**
+	 * What a driver has of a device cannot be mapped through sysfs (CONFIG_IO_STRICT_DEVMEM); true when left out, as in
+	 * distributions.
+	 */
+	readonly strictIoMemory?: boolean;
 	/** There is /dev/kvm; true when left out. */
 	readonly kvm?: boolean;
 }
@@ -132,6 +138,7 @@ export class SimulatedLinux {
 	readonly #processes = new Set<SimProcess>();
 	readonly #groups = new Map<number, IommuGroup>();
 	readonly #interrupts: InterruptLines;
+	readonly #strictIoMemory: boolean;
 	readonly #iommufd: IommufdPlatform;
 	readonly #platformContext: PlatformContext;
 	#nextPid = FIRST_PID;
@@ -141,6 +148,7 @@ export class SimulatedLinux {
 		const { machine } = host;
 		this.version = version;
 		this.machine = machine;
+		this.#strictIoMemory = options.strictIoMemory ?? true;
 		this.clock = options.clock ?? (machine.clock instanceof VirtualClock ? machine.clock : new VirtualClock());
 		machine.clock = this.clock;
 		this.parameters = new ModuleParameters(options.parameters, hasIommufd ? [] : ["iommufd"]);
@@ -359,6 +367,7 @@ export class SimulatedLinux {
 			device.virtualFunctions = new VirtualFunctions(device, fn.sriov, this.machine, this.pci);
 		if (physical) this.#adopt(physical, device);
 		device.resources = readResources(fn);
+		device.claims = new BarClaims(this.#strictIoMemory);
 		const known = new Set([...this.pci.devices.values()].map((other) => other.fn));
 		device.resetMethods = discoverResetMethods(fn, this.machine, (other) => known.has(other));
 		this.pci.addDevice(device);

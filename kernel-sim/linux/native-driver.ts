@@ -99,6 +99,7 @@ export class NativeDriver implements PciDriver {
 	probe(device: PciDevice): number {
 		if (this.#passive) return 0;
 		device.enableCount++;
+		device.claims.claimAll();
 		const command = device.fn.configRead(PCI_COMMAND, 2);
 		device.fn.configWrite(PCI_COMMAND, 2, command | decodingOf(device.fn) | PCI_COMMAND_MASTER);
 		if (device.virtualFunctions) device.virtualFunctions.limit = this.#virtualFunctions?.limit;
@@ -119,6 +120,7 @@ export class NativeDriver implements PciDriver {
 
 	#leave(device: PciDevice): number {
 		device.enableCount--;
+		device.claims.release();
 		if (device.virtualFunctions) device.virtualFunctions.limit = undefined;
 		const command = device.fn.configRead(PCI_COMMAND, 2);
 		device.fn.configWrite(PCI_COMMAND, 2, command & ~PCI_COMMAND_MASTER);

@@ -3,10 +3,11 @@
  *
  * @module
  */
-import { EACCES, EDEADLK } from "../../core/uapi/errno.ts";
+import { EACCES, EDEADLK, ENODEV } from "../../core/uapi/errno.ts";
 import { OpenFile } from "./file.ts";
 import type { FileContent } from "./file-content.ts";
 import type { SimProcess } from "./process.ts";
+import type { RegionMapping } from "./region-mapping.ts";
 import { Sleep } from "./sleep.ts";
 
 /** What may be seen is decided by who opened it, not by who reads. */
@@ -26,6 +27,7 @@ export class SysfsFile extends OpenFile {
 	}
 
 	override pread(_process: SimProcess, buffer: Uint8Array, offset: number): number {
+		if (this.#content.readAt) return this.#content.readAt(buffer, offset);
 		const content = this.readWhole();
 		if (typeof content === "number") return content;
 		const part = content.subarray(offset, offset + buffer.length);
@@ -44,5 +46,15 @@ export class SysfsFile extends OpenFile {
 		const result = this.store(buffer, offset);
 		// The only thread there is would wait for itself. What was begun goes on.
 		return result instanceof Sleep ? -EDEADLK : result;
+	}
+
+	override mmap(
+		_process: SimProcess,
+		length: number,
+		protection: number,
+		_flags: number,
+		offset: number,
+	): RegionMapping | number {
+		return this.#content.mmap?.(this, length, protection, offset) ?? -ENODEV;
 	}
 }

@@ -30,10 +30,13 @@ export class HostDescription {
 	readonly devices: readonly HostDevice[];
 	/** The drivers there are. */
 	readonly drivers: readonly string[];
+	/** There is /dev/kvm. */
+	readonly kvm: boolean;
 
 	constructor(kernel: Kernel, version: Version) {
 		this.version = version;
 		this.devices = kernel.readDirectory("/sys/bus/pci/devices").map((name) => describe(kernel, name));
+		this.kvm = kernel.readDirectory("/dev").includes("kvm");
 		this.drivers = kernel.readDirectory("/sys/bus/pci/drivers");
 	}
 

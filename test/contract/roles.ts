@@ -40,6 +40,14 @@ export function nvme(host: HostDescription): HostDevice | undefined {
 	return host.find(0x1b36, 0x0010);
 }
 
+/** A device with prefetchable memory of whole pages beside registers. */
+export function memoryDevice(host: HostDescription): HostDevice | undefined {
+	const PREFETCH = 0x2000n;
+	return host.assignable.find(
+		(one) => one.vendor === 0x1b36 && one.device === 0x0005 && ((one.resources[2]?.[2] ?? 0n) & PREFETCH) !== 0n,
+	);
+}
+
 /** Two endpoints that share a group: the first and the second. */
 export function siblings(host: HostDescription): readonly [HostDevice, HostDevice] | undefined {
 	for (const first of host.assignable) {
@@ -75,6 +83,11 @@ export function needs(
 		const missing = roles.find((role) => role(host) === undefined);
 		return missing && `the host has no ${missing.name}`;
 	};
+}
+
+/** Says that there is no KVM. */
+export function needsKvm(host: HostDescription): string | undefined {
+	return host.kvm ? undefined : "the host has no /dev/kvm";
 }
 
 /** A role that is filled. */

@@ -96,7 +96,7 @@ export class Trial {
 		const fd = answer(() => this.target.kernel.open(path, flags));
 		this.observations.add("open", path, typeof fd === "number" ? "fd" : fd);
 		if (typeof fd === "number")
-			this.#owned(fd, vfioFileKind(path) === "device" ? (path.split("/").pop() ?? path) : vfioFileKind(path));
+			this.own(fd, vfioFileKind(path) === "device" ? (path.split("/").pop() ?? path) : vfioFileKind(path));
 		return fd;
 	}
 
@@ -208,7 +208,7 @@ export class Trial {
 	deviceFd(group: number, name: string): Answer {
 		const words = name.length > 100 ? `${name.length} characters` : name;
 		const fd = this.ioctl(group, vfio.VFIO_GROUP_GET_DEVICE_FD, cString(name), "group", words);
-		if (typeof fd === "number") this.#owned(fd, "device");
+		if (typeof fd === "number") this.own(fd, "device");
 		return fd;
 	}
 
@@ -436,7 +436,7 @@ export class Trial {
 
 	eventfd(initial = 0): number {
 		const fd = this.target.kernel.eventfd(initial);
-		this.#owned(fd, "eventfd");
+		this.own(fd, "eventfd");
 		return fd;
 	}
 
@@ -619,7 +619,8 @@ export class Trial {
 		}
 	}
 
-	#owned(fd: number, kind: string): void {
+	/** A descriptor that is closed at the end, and what it is called. */
+	own(fd: number, kind: string): void {
 		this.observations.named(fd, kind);
 		this.#closed.delete(fd);
 		this.releases.defer(() => {

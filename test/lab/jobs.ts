@@ -18,6 +18,9 @@ const MODULES = "modprobe vfio-pci && modprobe vfio_iommu_type1 || exit 1";
 
 // A driver that wants a device of a shared group, and one that lets it be.
 const NATIVE_DRIVERS = "modprobe e1000; modprobe pci-stub";
+
+// The emulated processor has AMD's virtualization.
+const KVM = "modprobe kvm_amd";
 const CONTRACT = "node_modules/.bin/tsx test/contract/main.ts --kernel linux";
 
 const quoted = (word: string) => `'${word.replaceAll("'", "'\\''")}'`;
@@ -36,13 +39,13 @@ export const JOBS: Readonly<Record<string, LabJob>> = {
 		summary: "the contract suite on a real kernel; --out FILE takes the result as JSON",
 		limit: 600,
 		script: (words) =>
-			`${MODULES}\n${NATIVE_DRIVERS}\n${CONTRACT} --out /job/output.json ${words.map(quoted).join(" ")}`,
+			`${MODULES}\n${NATIVE_DRIVERS}\n${KVM}\n${CONTRACT} --out /job/output.json ${words.map(quoted).join(" ")}`,
 	},
 	record: {
 		summary: "writes what a real kernel answers to every call of the contract suite to --out FILE",
 		limit: 600,
 		script: (words) =>
-			`${MODULES}\n${NATIVE_DRIVERS}\n${CONTRACT} --record /job/output.json ${words.map(quoted).join(" ")}`,
+			`${MODULES}\n${NATIVE_DRIVERS}\n${KVM}\n${CONTRACT} --record /job/output.json ${words.map(quoted).join(" ")}`,
 	},
 	run: {
 		summary: "the main job on real VFIO: the embedded guest drives QEMU's devices through /dev/vfio",

@@ -28,6 +28,7 @@ import { hex, parseNumber } from "../text.ts";
 import { probeResetMethods, resetFunction } from "../vfio-pci/reset.ts";
 import { addDeviceLinks, driverOverride } from "./bus.ts";
 import { ConfigFile } from "./config-file.ts";
+import { addResourceFiles } from "./resource-file.ts";
 import { sriovAttributes } from "./sriov.ts";
 
 const VGA_CLASS = 0x0300;
@@ -50,6 +51,7 @@ export function addDeviceDirectory(context: PciSysfsContext, device: PciDevice):
 	files.directory(path);
 	addDeviceLinks(files, "pci", device);
 	files.file(`${path}/config`, new ConfigFile(device), 0o644);
+	addResourceFiles(files, device);
 	for (const [name, options] of Object.entries(identity(device))) files.attribute(`${path}/${name}`, options);
 	for (const [name, options] of Object.entries(state(context, device))) files.attribute(`${path}/${name}`, options);
 	if (device.class >> 8 === VGA_CLASS) {

@@ -107,6 +107,7 @@ export class DeviceFile extends OpenFile {
 		if (index > VFIO_PCI_BAR5_REGION_INDEX || !this.opened.canMap(index)) return -EINVAL;
 		const pages = Math.ceil((this.opened.fn.bar(index)?.size ?? 0) / PAGE_SIZE);
 		if (start + Math.ceil(length / PAGE_SIZE) * PAGE_SIZE > pages * PAGE_SIZE) return -EINVAL;
+		this.opened.claim(index);
 		return new RegionMapping(this, new BarMemory(bound, index, start), length, protection);
 	}
 

@@ -25,6 +25,8 @@ export interface IoEventFdHost {
 	readonly fn: PciFunction;
 	readonly regions: Regions;
 	readonly memoryUsable: boolean;
+	/** A BAR is used from now on. */
+	claim(bar: number): void;
 	/** This kernel takes registers of 8 bytes. */
 	readonly wideIoEventFd: boolean;
 }
@@ -65,6 +67,7 @@ export class IoEventFds {
 		if (this.#entries.length >= LIMIT) return -ENOSPC;
 		const event = EventFd.fromFd(process, fd);
 		if (typeof event === "number") return event;
+		this.#host.claim(bar);
 		const io = fn.bar(bar)?.kind === "io";
 		const write = () => {
 			if (!io && !this.#host.memoryUsable) return;

@@ -65,6 +65,8 @@ export class OpenDevice
 		const answer = tryResetFunction(bound.device, bound.machine);
 		if (answer === -EAGAIN) return answer;
 		bound.device.enableCount++;
+		// Before 7, a BAR is claimed when it is used first.
+		if (bound.options.version !== "6.12") bound.device.claims.claimAll();
 		return new OpenDevice(bound, answer === 0);
 	}
 
@@ -79,6 +81,7 @@ export class OpenDevice
 		const clean = this.resettable && tryResetFunction(this.bound.device, this.bound.machine) === 0;
 		this.#saved.restoreOwn();
 		this.bound.device.enableCount--;
+		this.bound.device.claims.release();
 		return clean;
 	}
 
@@ -98,6 +101,10 @@ export class OpenDevice
 		const bar = this.fn.bar(index);
 		if (!bar || bar.kind === "io") return false;
 		return bar.size >= PAGE_SIZE || this.bound.ownsPage(this.fn.barAddress(index));
+	}
+
+	claim(index: number): void {
+		this.bound.device.claims.claim(index);
 	}
 
 	get memoryUsable(): boolean {

@@ -32,6 +32,8 @@ export interface RegionHost {
 	readonly fn: PciFunction;
 	readonly config: ConfigSpace;
 	/** COMMAND and the power state let memory be read and written. */
+	/** A BAR is used from now on. */
+	claim(bar: number): void;
 	readonly memoryUsable: boolean;
 	/** `disable_vga` is off. */
 	readonly vgaEnabled: boolean;
@@ -111,6 +113,7 @@ export class Regions {
 	}
 
 	#readBar(bar: number, position: number, into: Uint8Array, length: number): number {
+		this.#host.claim(bar);
 		const widest = this.#fn.bar(bar)?.kind === "io" ? 4 : 8;
 		for (let done = 0; done < length; ) {
 			const at = position + done;
@@ -133,6 +136,7 @@ export class Regions {
 	}
 
 	#writeBar(bar: number, position: number, from: Uint8Array, length: number): number {
+		this.#host.claim(bar);
 		const widest = this.#fn.bar(bar)?.kind === "io" ? 4 : 8;
 		for (let done = 0; done < length; ) {
 			const at = position + done;

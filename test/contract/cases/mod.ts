@@ -7,10 +7,12 @@ import { factCases } from "./facts.ts";
 import { featureCases } from "./features.ts";
 import { groupCases } from "./group.ts";
 import { interruptCases } from "./interrupts.ts";
+import { kvmCases } from "./kvm.ts";
 import { lifetimeCases } from "./lifetime.ts";
 import { mapUnmapCases } from "./map-unmap.ts";
 import { randomCases } from "./random.ts";
 import { resetCases } from "./reset.ts";
+import { resourceFileCases } from "./resource-files.ts";
 import { surveyCases } from "./survey.ts";
 
 /** Every case, section by section. */
@@ -25,6 +27,8 @@ export const CASES: readonly Case[] = [
 	...featureCases,
 	...bindingCases,
 	...lifetimeCases,
+	...kvmCases,
+	...resourceFileCases,
 	...factCases,
 ];
 

@@ -17,6 +17,7 @@ export const NOTHING = {
 	watches: 0,
 	timers: 0,
 	memory: 0,
+	virtualMachines: 0,
 };
 
 export const FIXED = uapi.IOMMU_IOAS_MAP_FIXED_IOVA;
