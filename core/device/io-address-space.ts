@@ -20,6 +20,8 @@ import type { Group } from "./group.ts";
 export interface IoAddressSpaceOptions {
 	/** What is mapped in every container; a program that maps its own buffers leaves it out. */
 	readonly memory?: GuestMemory;
+	/** The first container to use, as somebody else has opened it; a new one when left out. It stays whoever's it is. */
+	readonly container?: Container;
 	/** Has all devices opened by their character devices, with this iommufd; each device's own choice when left out. */
 	readonly iommufd?: Iommufd;
 	/** BARs in guest memory are mapped, so that devices reach each other's; true when left out. */
@@ -161,14 +163,16 @@ export class IoAddressSpace {
 				if (!(error instanceof VfioError)) throw error;
 			}
 		}
-		const container = Container.open(this.#kernel);
+		const given = this.#options.container;
+		const releases = new Releases();
 		try {
+			const container = given && !containers.includes(given) ? given : releases.use(Container.open(this.#kernel));
 			group.join(container, device);
 			this.#map(container.iommu, device);
 			this.#containers = [...containers, container];
 			return container;
 		} finally {
-			container[Symbol.dispose](); // the group keeps it from here on
+			releases[Symbol.dispose](); // the group keeps a new one from here on
 		}
 	}
 

@@ -229,9 +229,11 @@ export class SimulatedLinux {
 	}
 
 	/** @internal fork(2) */
-	forked(parent: SimProcess): SimProcess {
-		const { uid, capabilities, memlock, openFilesLimit, commandName: name } = parent;
-		const options = { uid, capabilities, memlock, openFilesLimit, name };
+	forked(parent: SimProcess, changes: Pick<ProcessOptions, "uid" | "capabilities" | "memlock">): SimProcess {
+		const { uid, memlock, openFilesLimit, commandName: name } = parent;
+		// setuid(2) away from root takes all capabilities along.
+		const capabilities = (changes.uid ?? uid) === uid ? { capabilities: parent.capabilities } : {};
+		const options = { uid, memlock, openFilesLimit, name, ...capabilities, ...changes };
 		return this.#started(new SimProcess(this, this.#nextPid++, options, parent));
 	}
 

@@ -139,9 +139,13 @@ export class SimProcess implements Kernel {
 
 	// ---- life and death ----
 
-	/** fork(2). The child has the same open files and a copy of the memory. */
-	fork(): SimProcess {
-		return this.linux.forked(this);
+	/**
+	 * fork(2). The child has the same open files and a copy of the memory.
+	 *
+	 * @param options what the child makes of itself at once, such as setuid(2) of a user without capabilities
+	 */
+	fork(options: Pick<ProcessOptions, "uid" | "capabilities" | "memlock"> = {}): SimProcess {
+		return this.linux.forked(this, options);
 	}
 
 	/** exit(2), or death by a signal: mappings, then descriptors in ascending order, are given back. */

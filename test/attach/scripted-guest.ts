@@ -1,6 +1,7 @@
 import { VfioDevice } from "../../core/device/device.ts";
 import { IoAddressSpace } from "../../core/device/io-address-space.ts";
 import { bindGroup } from "../../core/host/bind.ts";
+import { Iommufd } from "../../core/iommu/iommufd.ts";
 import type { Kernel, Memory } from "../../core/kernel.ts";
 import type { GuestMemory, GuestMemoryListener, GuestMemoryRegion } from "../../core/machine/machine.ts";
 import { PciTopology } from "../../core/machine/topology.ts";
@@ -31,14 +32,43 @@ export interface Attached extends Disposable {
 	readonly memory: Memory;
 }
 
+/** Which of Linux's interfaces maps the memory. */
+export type Backend = "type1" | "iommufd";
+export const BACKENDS: readonly Backend[] = ["type1", "iommufd"];
+
+/** How {@link attach} does it. */
+export interface AttachOptions {
+	/** Bytes. */
+	readonly memorySize?: number;
+	/** Type 1 when left out. */
+	readonly backend?: Backend;
+}
+
 /** Binds, opens, maps and plugs a device, the way a VMM does. */
-export function attach(kernel: Kernel, address: string, memorySize = 1 << 20): Attached {
+export function attach(kernel: Kernel, address: string, options: AttachOptions = {}): Attached {
 	const releases = new Releases();
 	try {
 		releases.use(bindGroup(kernel, address));
+		const iommufd = options.backend === "iommufd" ? releases.use(Iommufd.open(kernel)) : undefined;
+		const attached = releases.use(
+			attachOpened(kernel, options.memorySize ?? 1 << 20, (memory) => {
+				const addressSpace = new IoAddressSpace(kernel, { memory, ...(iommufd ? { iommufd } : {}) });
+				return VfioDevice.open(kernel, address, { addressSpace });
+			}),
+		);
+		const held = releases.move();
+		return { ...attached, [Symbol.dispose]: () => held[Symbol.dispose]() };
+	} finally {
+		releases[Symbol.dispose]();
+	}
+}
+
+/** The same but for binding. @param open opens the device, whose DMA reaches that memory */
+export function attachOpened(kernel: Kernel, memorySize: number, open: (memory: GuestMemory) => VfioDevice): Attached {
+	const releases = new Releases();
+	try {
 		const memory = releases.use(kernel.allocate(memorySize));
-		const addressSpace = new IoAddressSpace(kernel, { memory: new FixedMemory(memory) });
-		const device = releases.use(VfioDevice.open(kernel, address, { addressSpace }));
+		const device = releases.use(open(new FixedMemory(memory)));
 		const fn = releases.use(AssignedFunction.attach(device));
 		const messages: { address: bigint; data: number }[] = [];
 		const pins: boolean[] = [];

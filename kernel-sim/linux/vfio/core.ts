@@ -5,7 +5,7 @@
  */
 import type { Clock } from "../../../core/kernel.ts";
 import { ENODEV } from "../../../core/uapi/errno.ts";
-import { type FileSystem, parentOf } from "../filesystem.ts";
+import { type FileSystem, parentOf, relativeLink } from "../filesystem.ts";
 import type { IommuGroup } from "../iommu-group.ts";
 import { IommufdFile } from "../iommufd/file.ts";
 import type { IommufdPlatform } from "../iommufd/platform.ts";
@@ -17,6 +17,8 @@ import { RegisteredDevice } from "./registered-device.ts";
 import type { Type1Platform } from "./type1.ts";
 
 const DIRECTORY = "/dev/vfio";
+/** Leads to every device of VFIO by the name of its character device. */
+const CLASS = "/sys/class/vfio-dev";
 /** The major number of character devices. */
 const CDEV_MAJOR = 511;
 
@@ -76,6 +78,8 @@ export class Vfio {
 		group.devices.push(device);
 		const directory = `${ops.device.syspath}/vfio-dev/vfio${device.index}`;
 		this.#files.directory(directory);
+		const link = `${CLASS}/vfio${device.index}`;
+		this.#files.link(link, relativeLink(link, directory));
 		if (this.#iommufd) {
 			this.#files.text(`${directory}/dev`, `${CDEV_MAJOR}:${device.index}`);
 			this.#files.device(device.path, 0o600, () => device.openCdev());
@@ -95,6 +99,7 @@ export class Vfio {
 		const { group } = device;
 		group.devices.splice(group.devices.indexOf(device), 1);
 		this.#files.remove(`${ops.device.syspath}/vfio-dev`);
+		this.#files.remove(`${CLASS}/vfio${device.index}`);
 		this.#removeNode(device.path);
 		return andThen(device.leave(), () => {
 			if (--group.members === 0) this.#drop(group);

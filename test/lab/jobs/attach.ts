@@ -170,7 +170,7 @@ async function examine(address: string): Promise<Findings> {
 	const driver = pci.driver(address);
 	const before = processState();
 	try {
-		const attached = attach(kernel, address, MEMORY_SIZE);
+		const attached = attach(kernel, address, { memorySize: MEMORY_SIZE });
 		try {
 			const { fn } = attached;
 			fn.onEvent((event) => {
@@ -235,7 +235,7 @@ function examineGroup(addresses: readonly string[]): Findings {
 /** DMA outside the guest's memory stops at the IOMMU, and the kernel says whose it was and where. */
 async function examineFault(address: string): Promise<Findings> {
 	const findings = new Findings();
-	const attached = attach(kernel, address, MEMORY_SIZE);
+	const attached = attach(kernel, address, { memorySize: MEMORY_SIZE });
 	try {
 		new GuestDriver(attached.fn).placeBars();
 		const edu = new EduRegisters(attached.fn);
