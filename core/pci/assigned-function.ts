@@ -146,7 +146,7 @@ export class AssignedFunction implements GuestPciFunction, MachineResettable {
 		const romSize = plan.bars.find((bar) => bar.index === ROM_BAR)?.size ?? 0;
 		this.#rom = new Rom(device, romSize, options.romFile, ids, link.report);
 		this.#placement = new BarPlacement(plan.bars, this.#config);
-		activity.defer(() => this.#interrupts.leave());
+		activity.defer(() => this.#interrupts.close());
 		this.#interrupts.enableIntx();
 		const failed = () => link.tell({ type: "device-error" });
 		activity.use(new Notification(device, VFIO_PCI_ERR_IRQ_INDEX, failed, link.report));
@@ -384,10 +384,10 @@ export class AssignedFunction implements GuestPciFunction, MachineResettable {
 	}
 
 	#placeBars(): void {
-		const { registers } = this.#config;
-		const powered = powerState(registers, this.#layout.capabilities.power) === 0;
-		this.#bars.setPowered(powered);
-		this.#bars.setDecoding(powered && (registers.get(PCI_COMMAND, 2) & PCI_COMMAND_MEMORY) !== 0);
+		const powered = () => powerState(this.#config.registers, this.#layout.capabilities.power) === 0;
+		this.#bars.setDecoding(powered() && (this.#config.registers.get(PCI_COMMAND, 2) & PCI_COMMAND_MEMORY) !== 0);
+		// From here on the machine is called, which may write to configuration space in turn.
+		this.#bars.setPowered(powered());
 		this.#placement.update(this.#placer, powered);
 	}
 

@@ -22,6 +22,10 @@ export class Interrupts {
 	/** What the guest's enable bits said when they were last looked at. */
 	#msiWanted = false;
 	#msixWanted = false;
+	/** A change is under way: what a machine asks for from within it is done after it. */
+	#changing = false;
+	readonly #later: (() => void)[] = [];
+	#closed = false;
 
 	/** @param onMode learns of each change */
 	constructor(
@@ -42,19 +46,19 @@ export class Interrupts {
 
 	/** Arms INTx, where there is one. @throws VfioError `interrupt-failed` */
 	enableIntx(): void {
-		if (!this.intx || this.#mode === "intx") return;
-		this.leave();
-		this.intx.enable();
-		this.#enter("intx");
+		this.#change(() => this.#enableIntx());
 	}
 
 	/** Leaves whatever is active, without entering INTx. */
 	leave(): void {
-		const mode = this.#mode;
-		if (mode === "intx") this.intx?.disable();
-		else if (mode === "msi") this.msi?.disable();
-		else if (mode === "msix") this.msix?.disable();
-		if (mode !== "none") this.#enter("none");
+		this.#change(() => this.#leave());
+	}
+
+	/** Leaves whatever is active, at once and for good. */
+	close(): void {
+		this.#closed = true;
+		this.#later.length = 0;
+		this.#leave();
 	}
 
 	/** The guest's configuration is back in power-on state: nothing is wanted any more. */
@@ -67,40 +71,88 @@ export class Interrupts {
 	msiWritten(): void {
 		const { msi } = this;
 		if (!msi) return;
-		const wanted = msi.guestEnabled;
-		if (wanted && !this.#msiWanted) {
-			this.leave();
-			msi.enable();
-			if (msi.active) this.#enter("msi");
-		} else if (!wanted && this.#msiWanted && this.#mode !== "msix") {
-			this.#backToIntx();
-		} else {
-			msi.update();
-		}
-		this.#msiWanted = wanted;
+		this.#change(() => {
+			const wanted = msi.guestEnabled;
+			const edge = wanted !== this.#msiWanted;
+			this.#msiWanted = wanted;
+			if (edge && wanted) this.#enterMsi(msi);
+			else if (edge && this.#mode !== "msix") this.#fallBack();
+			else msi.update();
+		});
 	}
 
 	/** The guest has written its MSI-X capability. */
 	msixWritten(): void {
 		const { msix } = this;
 		if (!msix) return;
-		const wanted = msix.guestEnabled;
-		if (wanted && !this.#msixWanted) {
-			this.leave();
-			// Before anything can fire, so that what fires is taken for what it is.
-			this.#enter("msix");
-			msix.enable();
-		} else if (!wanted && this.#msixWanted && this.#mode !== "msi") {
-			this.#backToIntx();
-		} else {
-			msix.update();
-		}
-		this.#msixWanted = wanted;
+		this.#change(() => {
+			const wanted = msix.guestEnabled;
+			const edge = wanted !== this.#msixWanted;
+			this.#msixWanted = wanted;
+			if (edge && wanted) this.#enterMsix(msix);
+			else if (edge && this.#mode !== "msi") this.#fallBack();
+			else msix.update();
+		});
 	}
 
-	#backToIntx(): void {
-		this.leave();
-		attempt(this.#host, () => this.enableIntx());
+	/** One change at a time, in the order in which they are asked for. @throws what the first of them throws */
+	#change(action: () => void): void {
+		if (this.#closed) return;
+		if (this.#changing) {
+			this.#later.push(action);
+			return;
+		}
+		this.#changing = true;
+		try {
+			action();
+			for (let next = this.#later.shift(); next; next = this.#later.shift()) attempt(this.#host, next);
+		} finally {
+			this.#changing = false;
+			this.#later.length = 0;
+		}
+	}
+
+	#enableIntx(): void {
+		if (!this.intx || this.#mode === "intx") return;
+		this.#leave();
+		// The machine heard of it, and may have taken the function out.
+		if (this.#closed) return;
+		this.intx.enable();
+		if (this.intx.active) this.#enter("intx");
+	}
+
+	#enterMsi(msi: Msi): void {
+		this.#leave();
+		if (this.#closed) return;
+		msi.enable();
+		if (msi.active) this.#enter("msi");
+	}
+
+	#enterMsix(msix: Msix): void {
+		this.#leave();
+		if (this.#closed) return;
+		// Before anything can fire, so that what fires is taken for what it is.
+		this.#enter("msix");
+		if (!this.#closed) msix.enable();
+	}
+
+	/** From messages to what is left: the other kind, where a guest has both switched on; or INTx. */
+	#fallBack(): void {
+		const { msi, msix } = this;
+		if (msi && this.#msiWanted) this.#enterMsi(msi);
+		else if (msix && this.#msixWanted) this.#enterMsix(msix);
+		else {
+			this.#leave();
+			attempt(this.#host, () => this.#enableIntx());
+		}
+	}
+
+	#leave(): void {
+		const mode = this.#mode;
+		this.intx?.disable();
+		this.msi?.disable();
+		this.msix?.disable();
+		if (mode !== "none") this.#enter("none");
 	}
 
 	#enter(mode: InterruptMode): void {

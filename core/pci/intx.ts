@@ -113,7 +113,8 @@ export class Intx {
 	endOfInterrupt(): void {
 		if (!this.#pending) return;
 		this.#clear();
-		attempt(this.#host, () => this.#device.unmaskIrq(VFIO_PCI_INTX_IRQ_INDEX));
+		// The machine has seen the pin fall, and may have taken the function out.
+		if (this.#trigger) attempt(this.#host, () => this.#device.unmaskIrq(VFIO_PCI_INTX_IRQ_INDEX));
 	}
 
 	/** COMMAND's INTx disable: the pin falls silent, what is pending stays so. */
@@ -132,6 +133,7 @@ export class Intx {
 	#signalled(): void {
 		if (!this.#trigger) return;
 		this.#host.setMapped(false);
+		if (!this.#trigger) return;
 		if (this.#timeout > 0) {
 			this.#deadline = this.#device.kernel.clock.now() + this.#timeout;
 			// One timer runs at a time and looks at the deadline when it expires; a stream of interrupts makes no others.

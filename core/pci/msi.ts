@@ -156,7 +156,8 @@ export class Msi {
 		const ready = pending & ~this.#config.registers.get(mask, 4);
 		if (ready === 0) return;
 		this.#setPending(pending & ~ready);
-		for (let vector = 0; vector < this.#allocated; vector++) if ((ready >>> vector) & 1) this.#deliver(vector);
+		for (let vector = 0; vector < this.#allocated; vector++)
+			if (this.#active && (ready >>> vector) & 1) this.#deliver(vector);
 	}
 
 	#setPending(bits: number): void {

@@ -256,7 +256,8 @@ export class Msix {
 
 	#deliverPending(): void {
 		if (this.#functionMasked || !this.table.anyPending) return;
-		for (let vector = 0; vector < this.capability.vectors; vector++)
+		// A message may lead to the next mask at once.
+		for (let vector = 0; vector < this.capability.vectors && !this.#functionMasked; vector++)
 			if (this.table.pending(vector) && !this.table.masked(vector)) this.#deliver(vector);
 	}
 
