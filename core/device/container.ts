@@ -6,6 +6,7 @@
 import { VfioError } from "../errors.ts";
 import { wrongDescriptor } from "../host/descriptor.ts";
 import { explainContainerNode } from "../host/node-errors.ts";
+import { FIRMWARE_REMEDY, firmwareRegions } from "../host/reserved-regions.ts";
 import { explainNotViable } from "../host/viability.ts";
 import { NoIommu } from "../iommu/no-iommu.ts";
 import { Type1 } from "../iommu/type1.ts";
@@ -147,7 +148,11 @@ export class Container implements Disposable {
 		try {
 			if (this.#groups.size === 0) this.#setIommu(group, device);
 		} catch (error) {
-			this.kernel.ioctl(group.fd, VFIO_GROUP_UNSET_CONTAINER);
+			try {
+				this.#unset(group);
+			} catch {
+				// Why it did not get its IOMMU is what matters; the group leaves with its file at the latest.
+			}
 			throw error;
 		}
 		this.#groups.add(group);
@@ -205,7 +210,7 @@ export class Container implements Disposable {
 				remedy: ["sudo modprobe vfio_iommu_type1"],
 			});
 		const unmapAll = this.#has(VFIO_UNMAP_ALL);
-		this.#type = this.#choose(type, device);
+		this.#type = this.#choose(type, group.id, device);
 		this.#iommu =
 			type === VFIO_NOIOMMU_IOMMU
 				? new NoIommu(this.kernel)
@@ -213,14 +218,14 @@ export class Container implements Disposable {
 	}
 
 	/** @returns the type that it has afterwards */
-	#choose(type: number, device: string): number {
+	#choose(type: number, group: number, device: string): number {
 		try {
 			retry(() => this.kernel.ioctl(this.fd, VFIO_SET_IOMMU, type));
 			return type;
 		} catch (cause) {
 			// A container has its IOMMU once and for all; whoever passed it may have chosen.
 			if (this.#passed && isErrno(cause, EINVAL)) return this.#present(type);
-			throw explainSetIommu(device, cause);
+			throw explainSetIommu(this.kernel, group, device, cause);
 		}
 	}
 
@@ -276,6 +281,8 @@ function isIn(group: Group): boolean {
 }
 
 function explainSetContainer(kernel: Kernel, group: number, device: string, cause: unknown): VfioError {
+	const claimed = explainFirmware(kernel, group, device, cause);
+	if (claimed) return claimed;
 	if (isErrno(cause, EPERM)) return explainNotViable(kernel, group, device, cause);
 	if (isErrno(cause, EBUSY))
 		return new VfioError("device-in-use", `Cannot open ${device}: IOMMU group ${group} has another owner`, {
@@ -290,8 +297,21 @@ function explainSetContainer(kernel: Kernel, group: number, device: string, caus
 	);
 }
 
-function explainSetIommu(device: string, cause: unknown): VfioError {
+/** The firmware's claim is refused at one call or the other, by the version of the kernel. */
+function explainFirmware(kernel: Kernel, group: number, device: string, cause: unknown): VfioError | undefined {
+	const ranges = isErrno(cause, EPERM, EINVAL) ? firmwareRegions(kernel, group) : undefined;
+	if (ranges === undefined) return undefined;
+	return new VfioError(
+		"unsupported-iommu",
+		`Cannot open ${device}: the firmware itself wants a device of IOMMU group ${group} to reach memory at ${ranges}, and Linux assigns none of those`,
+		{ device, cause, remedy: FIRMWARE_REMEDY },
+	);
+}
+
+function explainSetIommu(kernel: Kernel, group: number, device: string, cause: unknown): VfioError {
 	const details = { device, cause };
+	const claimed = explainFirmware(kernel, group, device, cause);
+	if (claimed) return claimed;
 	if (isErrno(cause, EPERM))
 		return new VfioError("unsupported-iommu", `Cannot open ${device}: its IOMMU does not isolate interrupts`, {
 			...details,

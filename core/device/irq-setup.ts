@@ -6,7 +6,7 @@
 import { VfioError } from "../errors.ts";
 import type { Kernel } from "../kernel.ts";
 import { ATTEMPTS, isErrno } from "../retry.ts";
-import { EINTR } from "../uapi/errno.ts";
+import { EBUSY, EINTR, ENOSPC } from "../uapi/errno.ts";
 import {
 	VFIO_DEVICE_SET_IRQS,
 	VFIO_IRQ_SET_ACTION_MASK,
@@ -14,6 +14,7 @@ import {
 	VFIO_IRQ_SET_ACTION_UNMASK,
 	VFIO_IRQ_SET_DATA_EVENTFD,
 	VFIO_IRQ_SET_DATA_NONE,
+	VFIO_PCI_INTX_IRQ_INDEX,
 	vfio_irq_set,
 } from "../uapi/vfio.ts";
 import { irqName } from "./irq.ts";
@@ -89,10 +90,37 @@ export class IrqSetup {
 				return this.#kernel.ioctl(this.#fd, VFIO_DEVICE_SET_IRQS, set.bytes);
 			} catch (cause) {
 				if (attempt < ATTEMPTS && isErrno(cause, EINTR)) continue;
-				const { name, kind } = this.#device;
-				const message = `Cannot set up ${irqName(index, kind)} of ${name}: ${(cause as Error).message}`;
-				throw new VfioError("interrupt-failed", message, { device: name, cause });
+				throw this.#explain(index, cause);
 			}
 		}
 	}
+
+	#explain(index: number, cause: unknown): VfioError {
+		const { name, kind } = this.#device;
+		const { reason, remedy } = reasonOf(kind === "pci" && index === VFIO_PCI_INTX_IRQ_INDEX, cause);
+		const message = `Cannot set up ${irqName(index, kind)} of ${name}: ${reason}`;
+		return new VfioError("interrupt-failed", message, { device: name, cause, remedy });
+	}
+}
+
+/** What two errnos mean here that are no defect of whoever asks. */
+function reasonOf(intx: boolean, cause: unknown): { readonly reason: string; readonly remedy: readonly string[] } {
+	const said = (cause as Error).message;
+	if (intx && isErrno(cause, EBUSY))
+		return {
+			reason: `another device uses its interrupt line, which it cannot share, since it has no interrupt disable bit (${said})`,
+			remedy: [
+				"cat /proc/interrupts shows who is on the line: take that device from its driver, or move one of the two to another slot.",
+				"A device that has MSI works without INTx: assign it with intx=off.",
+			],
+		};
+	if (isErrno(cause, ENOSPC))
+		return {
+			reason: `the host has no interrupt vectors left (${said})`,
+			remedy: [
+				"cat /proc/interrupts shows who has them.",
+				"Interrupt remapping, or x2APIC in the firmware setup, makes more of them.",
+			],
+		};
+	return { reason: said, remedy: [] };
 }

@@ -10,6 +10,17 @@ import { planDevice, shellCommand } from "./bind-plan.ts";
 import { groupMembers } from "./groups.ts";
 import { PciSysfs, readNames } from "./sysfs.ts";
 
+/** open(2) says EPERM where the modes of the node would allow it: not for those, EACCES is the answer. */
+const FORBIDDEN = "the control group of the process does not allow the device, whatever the node's modes say";
+
+function allow(path: string): string[] {
+	return [
+		`In a container, pass the node in: --device ${path}`,
+		`In a systemd unit: DeviceAllow=${path} rw`,
+		"For good, as in Kubernetes, have a device plugin hand out the group.",
+	];
+}
+
 /** `/dev/vfio/vfio` did not open. @param cause what open(2) threw */
 export function explainContainerNode(path: string, cause: unknown): unknown {
 	if (!(cause instanceof KernelError)) return cause;
@@ -26,8 +37,9 @@ export function explainContainerNode(path: string, cause: unknown): unknown {
 				],
 			});
 		case EACCES:
-		case EPERM:
 			return new VfioError("no-permission", `${what}: no permission`, { cause, remedy: [`sudo chmod 0666 ${path}`] });
+		case EPERM:
+			return new VfioError("no-permission", `${what}: ${FORBIDDEN}`, { cause, remedy: allow(path) });
 	}
 	return new VfioError("kernel", `${what}: ${cause.message}`, { cause });
 }
@@ -76,8 +88,9 @@ export function explainDeviceNode(path: string, device: string, cause: unknown):
 				...details,
 				remedy: [`In a container, pass the nodes in: --device ${path} --device /dev/iommu`],
 			});
-		case EACCES:
 		case EPERM:
+			return new VfioError("no-permission", `${what}: ${FORBIDDEN}`, { ...details, remedy: allow(path) });
+		case EACCES:
 			return new VfioError("no-permission", `${what}: no permission for ${path}`, {
 				...details,
 				remedy: [
@@ -105,8 +118,9 @@ export function explainGroupNode(kernel: Kernel, group: number, device: string, 
 		case ENODEV:
 		case ENXIO:
 			return noNode(kernel, group, device, cause);
-		case EACCES:
 		case EPERM:
+			return new VfioError("no-permission", `${what}: ${FORBIDDEN}`, { ...details, remedy: allow(path) });
+		case EACCES:
 			return new VfioError("no-permission", `${what}: no permission for ${path}`, {
 				...details,
 				remedy: [
@@ -117,10 +131,13 @@ export function explainGroupNode(kernel: Kernel, group: number, device: string, 
 		case EBUSY:
 			return new VfioError(
 				"device-in-use",
-				`${what}: another process has ${path} open, and Linux gives it to one at a time`,
+				`${what}: another process has ${path}, or a device of the group, open, and Linux gives them to one at a time`,
 				{
 					...details,
-					remedy: [`sudo fuser -v ${path} shows which process.`, "End it, or close the device there."],
+					remedy: [
+						`sudo fuser -v ${path} /dev/vfio/devices/* shows which process.`,
+						"End it, or close the device there.",
+					],
 				},
 			);
 	}

@@ -20,7 +20,7 @@ import {
 import { DmaSpace, SPACE } from "./dma-space.ts";
 import { cuts } from "./interval-map.ts";
 import type { DmaAccess, DmaMapping, IommuInfo } from "./iommu.ts";
-import { type Memlock, memlock, memlockTooLow } from "./memlock.ts";
+import { type Memlock, mayLock, memlock, memlockTooLow } from "./memlock.ts";
 import { describeStretch, entriesExhausted, inOneRange, outOfRange } from "./planner.ts";
 import { Type1DirtyTracking } from "./type1-dirty-tracking.ts";
 import { type1Info } from "./type1-info.ts";
@@ -124,7 +124,11 @@ export class Type1 extends DmaSpace {
 	protected explainMap(iova: bigint, vaddr: bigint, size: bigint, cause: unknown): unknown {
 		const failed = (reason: string) =>
 			new VfioError("mapping-failed", `Cannot map ${describeStretch(iova, size)} for DMA: ${reason}`, { cause });
-		if (isErrno(cause, ENOMEM)) return memlockTooLow(size, this.lockable(), { cause });
+		if (isErrno(cause, ENOMEM)) {
+			const state = this.lockable();
+			if (!state || !mayLock(state, SPACE)) return memlockTooLow(size, state, { cause });
+			return failed(`the kernel has no memory for it; the process may lock as much as it likes (${cause.message})`);
+		}
 		if (isErrno(cause, ENOSPC)) return entriesExhausted(1, 0, cause);
 		if (isErrno(cause, EFAULT))
 			return failed(`the memory at 0x${vaddr.toString(16)} does not exist, or is not as writable as asked for`);

@@ -44,9 +44,13 @@ export class Interrupts {
 		return this.#mode;
 	}
 
-	/** Arms INTx, where there is one. @throws VfioError `interrupt-failed` */
+	/**
+	 * Arms INTx, where there is one; or the messages that the guest has switched on already.
+	 *
+	 * @throws VfioError `interrupt-failed`
+	 */
 	enableIntx(): void {
-		this.#change(() => this.#enableIntx());
+		this.#change(() => this.#follow());
 	}
 
 	/** Leaves whatever is active, without entering INTx. */
@@ -122,6 +126,7 @@ export class Interrupts {
 	}
 
 	#enterMsi(msi: Msi): void {
+		this.#msiWanted = true;
 		this.#leave();
 		if (this.#closed) return;
 		msi.enable();
@@ -129,6 +134,7 @@ export class Interrupts {
 	}
 
 	#enterMsix(msix: Msix): void {
+		this.#msixWanted = true;
 		this.#leave();
 		if (this.#closed) return;
 		// Before anything can fire, so that what fires is taken for what it is.
@@ -138,13 +144,16 @@ export class Interrupts {
 
 	/** From messages to what is left: the other kind, where a guest has both switched on; or INTx. */
 	#fallBack(): void {
+		this.#leave();
+		attempt(this.#host, () => this.#follow());
+	}
+
+	/** What the guest's registers say. @throws VfioError `interrupt-failed`, of INTx */
+	#follow(): void {
 		const { msi, msix } = this;
-		if (msi && this.#msiWanted) this.#enterMsi(msi);
-		else if (msix && this.#msixWanted) this.#enterMsix(msix);
-		else {
-			this.#leave();
-			attempt(this.#host, () => this.#enableIntx());
-		}
+		if (msix?.guestEnabled) this.#enterMsix(msix);
+		else if (msi?.guestEnabled) this.#enterMsi(msi);
+		else this.#enableIntx();
 	}
 
 	#leave(): void {

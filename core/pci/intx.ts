@@ -57,7 +57,7 @@ export class Intx {
 	/** Arms it; BARs stay mapped until the first interrupt. @throws VfioError `interrupt-failed`, with nothing left behind */
 	enable(): void {
 		if (this.#trigger) return;
-		const trigger = new Trigger(this.#device.kernel, () => this.#signalled());
+		const trigger = new Trigger(this.#device, () => this.#signalled());
 		try {
 			this.#device.setEventfd(VFIO_PCI_INTX_IRQ_INDEX, 0, trigger.fd);
 		} catch (error) {

@@ -64,7 +64,7 @@ export class Msi {
 			let wanted = this.#allocated;
 			for (;;) {
 				for (let vector = this.#triggers.length; vector < wanted; vector++)
-					this.#triggers.push(new Trigger(this.#device.kernel, () => this.#signalled(vector)));
+					this.#triggers.push(new Trigger(this.#device, () => this.#signalled(vector)));
 				this.#prepareDirect(wanted);
 				const fds = this.#triggers.map((trigger, vector) => this.#direct[vector]?.fd ?? trigger.fd);
 				const available = this.#device.setEventfds(VFIO_PCI_MSI_IRQ_INDEX, 0, fds);

@@ -149,7 +149,7 @@ export class Msix {
 
 	#prepare(vector: number): boolean {
 		return attempt(this.#host, () => {
-			this.#triggers[vector] = new Trigger(this.#device.kernel, () => this.#signalled(vector));
+			this.#triggers[vector] = new Trigger(this.#device, () => this.#signalled(vector));
 		});
 	}
 

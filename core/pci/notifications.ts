@@ -27,7 +27,7 @@ export class Notification implements Disposable {
 		this.#report = report;
 		if (device.irq(index).count === 0) return;
 		attempt({ report }, () => {
-			const trigger = new Trigger(device.kernel, onSignal);
+			const trigger = new Trigger(device, onSignal);
 			try {
 				device.setEventfd(index, 0, trigger.fd);
 				this.#trigger = trigger;

@@ -3,7 +3,11 @@
  *
  * @module
  */
+import { VfioError } from "../errors.ts";
 import type { Kernel } from "../kernel.ts";
+import { isErrno } from "../retry.ts";
+import { EMFILE } from "../uapi/errno.ts";
+import type { AssignableDevice } from "./hardware.ts";
 
 /** Owns the eventfd and the watch on it. */
 export class Trigger implements Disposable {
@@ -13,16 +17,25 @@ export class Trigger implements Disposable {
 	#watch: Disposable | undefined;
 	#closed = false;
 
-	/** @param onSignal receives how often it was signalled since the last call @throws KernelError */
-	constructor(kernel: Kernel, onSignal: (count: number) => void) {
+	/**
+	 * @param device whose interrupt it is
+	 * @param onSignal receives how often it was signalled since the last call
+	 * @throws VfioError `interrupt-failed`
+	 */
+	constructor(device: Pick<AssignableDevice, "kernel" | "name">, onSignal: (count: number) => void) {
+		const { kernel } = device;
 		this.#kernel = kernel;
 		this.#onSignal = onSignal;
-		this.fd = kernel.eventfd();
+		try {
+			this.fd = kernel.eventfd();
+		} catch (cause) {
+			throw noEventfd(device.name, cause);
+		}
 		try {
 			this.resume();
-		} catch (error) {
+		} catch (cause) {
 			kernel.close(this.fd);
-			throw error;
+			throw noEventfd(device.name, cause);
 		}
 	}
 
@@ -61,4 +74,16 @@ export function disposeTriggers(triggers: (Trigger | undefined)[]): void {
 	}
 	triggers.length = 0;
 	if (failure) throw failure.error;
+}
+
+function noEventfd(device: string, cause: unknown): VfioError {
+	const full = isErrno(cause, EMFILE);
+	const reason = full
+		? "the process has as many files open as it may (RLIMIT_NOFILE), and each vector takes one"
+		: (cause as Error).message;
+	return new VfioError("interrupt-failed", `Cannot set up an interrupt of ${device}: ${reason}`, {
+		device,
+		cause,
+		remedy: full ? ["In the shell that starts it: ulimit -n 65536", "In a systemd unit: LimitNOFILE=65536"] : [],
+	});
 }

@@ -6,6 +6,7 @@
 
 import type { GroupMember } from "../groups.ts";
 import { groupOf } from "../groups.ts";
+import { FIRMWARE_REMEDY, reservedRegions } from "../reserved-regions.ts";
 import { inTheWay, wayOut } from "../viability.ts";
 import { type Check, type DeviceSubject, evidence, namesIn, type Outcome, obstacle, outcomeOf } from "./check.ts";
 import { countGroups } from "./iommu.ts";
@@ -59,22 +60,14 @@ export const RESERVED_REGIONS: Check<DeviceSubject> = {
 	examine(subject) {
 		const { kernel, group } = subject;
 		if (group === undefined || namesIn(kernel, `${GROUPS}/${group}`) === undefined) return undefined;
-		const text = evidence(kernel, `${GROUPS}/${group}/reserved_regions`);
-		if (text === undefined) return undefined;
-		const regions = text.split("\n").flatMap((line) => {
-			const [, start, end, kind] = /^0x0*([0-9a-f]+) 0x0*([0-9a-f]+) (\S+)$/i.exec(line) ?? [];
-			return start && end && kind ? [{ range: `0x${start}-0x${end}`, kind }] : [];
-		});
-		if (regions.every(({ kind }) => kind === "msi")) return undefined;
+		const regions = reservedRegions(kernel, group);
+		if (regions === undefined || regions.every(({ kind }) => kind === "msi")) return undefined;
 		const list = regions.map(({ range, kind }) => `${range} (${KINDS[kind] ?? kind})`).join(", ");
 		if (!regions.some(({ kind }) => kind === "direct")) return { level: "ok", text: `No guest memory at ${list}` };
 		return {
 			level: obstacle(subject),
 			text: `The firmware itself wants the device to reach memory, so Linux does not assign it: ${list}`,
-			remedy: [
-				"Look in the firmware setup for what uses it: remote management, legacy USB, shared memory features.",
-				"A firmware update may drop the RMRR (Intel) or the unity mapping (AMD) of this device.",
-			],
+			remedy: FIRMWARE_REMEDY,
 		};
 	},
 };
