@@ -74,12 +74,12 @@ describe("the public API", () => {
 			  type     InterruptPin KvmVmOptions
 			core/machine/
 			  class    AddressDecoder AddressSpace HostBridge PciBus PciTopology RootBus RootPort
-			  function formatSlotAddress parseSlotAddress swizzle
+			  function formatSlotAddress missingRoom parseSlotAddress swizzle
 			  const    CONFIG_ADDRESS_PORT CONFIG_DATA_PORT FUNCTIONS_PER_SLOT PIN_COUNT SLOTS_PER_BUS
-			  type     AddressRange DirectArea EcamWindow GuestBar GuestMemory GuestMemoryListener GuestMemoryRegion
-			           GuestPciFunction HotPlug InterruptSink PciBridge PciSlot PlacedBar Placement PlugOptions RootBusKvm
-			           RootBusOptions RootBusUpstream RootPortIdentity RootPortOptions SlotAddress TopologyOptions
-			           TopologyPlugOptions
+			  type     AddressRange BridgeWindows DirectArea EcamWindow GuestBar GuestMemory GuestMemoryListener
+			           GuestMemoryRegion GuestPciFunction HotPlug HotPlugOptions InterruptSink PciBridge PciSlot PlacedBar
+			           Placement PlugOptions RootBusKvm RootBusOptions RootBusUpstream RootPortIdentity RootPortOptions
+			           SlotAddress TopologyOptions TopologyPlugOptions
 			core/pci/
 			  class    AssignedFunction
 			  function assignOptions mappableAreas needsSharedReset planFunction planMachineReset relocateMsix

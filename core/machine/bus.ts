@@ -21,6 +21,15 @@ export interface PlugOptions {
 	readonly multifunction?: boolean | undefined;
 }
 
+/** How to put a function into a bus while the guest runs. */
+export interface HotPlugOptions extends PlugOptions {
+	/**
+	 * Refuse a function whose BARs do not fit into the windows that the guest gave to the port. Guests that make the windows
+	 * larger when they need to, as Linux tries to, can take such functions all the same.
+	 */
+	readonly requireRoom?: boolean | undefined;
+}
+
 /** A function that has a bus below it. */
 export interface PciBridge extends GuestPciFunction {
 	/** The bus below. */
@@ -111,7 +120,7 @@ export abstract class PciBus {
 	 * @returns where it is
 	 * @throws VfioError `not-hot-pluggable`, `invalid-argument`, or what the function throws; the slot is then as before
 	 */
-	hotPlug(fn: GuestPciFunction, options: PlugOptions = {}): SlotAddress {
+	hotPlug(fn: GuestPciFunction, options: HotPlugOptions = {}): SlotAddress {
 		return this.checkHotPlug(options, fn.name);
 	}
 

@@ -4,7 +4,7 @@
  * @module
  */
 import type { AddressRange } from "./address-space.ts";
-import { PciBus, type PlugOptions } from "./bus.ts";
+import { type HotPlugOptions, PciBus, type PlugOptions } from "./bus.ts";
 import type { AddressDecoder } from "./decoder.ts";
 import type { HotPlug } from "./hot-plug.ts";
 import type { Occupant } from "./hot-plug-event.ts";
@@ -12,11 +12,13 @@ import { notHotPluggable } from "./hot-plug-rules.ts";
 import type { KvmBypass } from "./kvm-bypass.ts";
 import type { GuestPciFunction, PciSlot } from "./machine.ts";
 import { formatSlotAddress, type SlotAddress } from "./slot-address.ts";
+import { type BridgeWindows, missingRoom } from "./window-room.ts";
 
 /** What the bus below asks of its port. */
 export interface DownstreamPort {
 	/** Undefined when the slot cannot be plugged while the guest runs. */
 	readonly hotPlug: HotPlug | undefined;
+	readonly windows: BridgeWindows;
 	/** The slot has a device, power and a link: the device answers. */
 	readonly linkActive: boolean;
 	/** What of an address range the port forwards. */
@@ -69,14 +71,24 @@ export class DownstreamBus extends PciBus {
 		return address;
 	}
 
-	override hotPlug(fn: GuestPciFunction, options: PlugOptions = {}): SlotAddress {
+	override hotPlug(fn: GuestPciFunction, options: HotPlugOptions = {}): SlotAddress {
 		const address = this.checkHotPlug(options, fn.name);
+		if (options.requireRoom) this.#checkRoom(fn);
 		this.#hot = true;
 		try {
 			return this.plug(fn, { ...options, address });
 		} finally {
 			this.#hot = false;
 		}
+	}
+
+	#checkRoom(fn: GuestPciFunction): void {
+		const bars = Array.from({ length: 6 }, (_, index) => fn.bar(index)).filter((bar) => bar !== undefined);
+		const missing = missingRoom(bars, this.#port.windows);
+		if (missing === undefined) return;
+		throw notHotPluggable(`plug ${fn.name} into`, this.name, `its ${missing}`, [
+			"Have the guest's firmware or kernel reserve larger windows for the port, or plug the device in before it starts",
+		]);
 	}
 
 	override requestUnplug(fn: GuestPciFunction): "unplugged" | "requested" {

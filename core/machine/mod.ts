@@ -17,3 +17,4 @@ export * from "./root-port.ts";
 export type { RootPortIdentity } from "./root-port-registers.ts";
 export * from "./slot-address.ts";
 export * from "./topology.ts";
+export * from "./window-room.ts";

@@ -45,8 +45,10 @@ import {
 } from "./root-port-registers.ts";
 import { BusSlot } from "./slot.ts";
 import { SLOTS_PER_BUS } from "./slot-address.ts";
+import type { BridgeWindows } from "./window-room.ts";
 
 const NOTHING: readonly never[] = [];
+const CLOSED: BridgeWindows = { memory: { start: 0, end: 0 }, prefetchable: { start: 0, end: 0 } };
 const LINK_CONTROL = EXP_CAPABILITY + PCI_EXP_LNKCTL;
 const LINK_STATUS = EXP_CAPABILITY + PCI_EXP_LNKSTA;
 const SLOT_CONTROL = EXP_CAPABILITY + PCI_EXP_SLTCTL;
@@ -100,6 +102,21 @@ export class RootPort implements PciBridge {
 
 	get subordinateNumber(): number {
 		return this.#registers.bytes[PCI_SUBORDINATE_BUS] ?? 0;
+	}
+
+	/** The memory windows that the guest gave to the bus below. */
+	get windows(): BridgeWindows {
+		const { view } = this.#registers;
+		if ((view.getUint16(PCI_COMMAND, true) & PCI_COMMAND_MEMORY) === 0) return CLOSED;
+		const megabytes = (offset: number): number => (view.getUint16(offset, true) & 0xfff0) * 0x1_0000;
+		const upper = (offset: number): number => view.getUint32(offset, true) * 2 ** 32;
+		return {
+			memory: { start: megabytes(PCI_MEMORY_BASE), end: megabytes(PCI_MEMORY_LIMIT) + 0x10_0000 },
+			prefetchable: {
+				start: upper(PCI_PREF_BASE_UPPER32) + megabytes(PCI_PREF_MEMORY_BASE),
+				end: upper(PCI_PREF_LIMIT_UPPER32) + megabytes(PCI_PREF_MEMORY_LIMIT) + 0x10_0000,
+			},
+		};
 	}
 
 	bar(_index: number): GuestBar | undefined {
@@ -210,8 +227,12 @@ export class RootPort implements PciBridge {
 
 	#port(slot: BusSlot): DownstreamPort {
 		const linkActive = (): boolean => this.#linkActive;
+		const windows = (): BridgeWindows => this.windows;
 		return {
 			hotPlug: this.hotPlug,
+			get windows() {
+				return windows();
+			},
 			get linkActive() {
 				return linkActive();
 			},
@@ -299,23 +320,15 @@ export class RootPort implements PciBridge {
 		return ranges;
 	}
 
-	#windows(io: boolean): AddressRange[] {
+	#windows(io: boolean): readonly AddressRange[] {
 		const { view } = this.#registers;
-		const command = view.getUint16(PCI_COMMAND, true);
-		if ((command & (io ? PCI_COMMAND_IO : PCI_COMMAND_MEMORY)) === 0) return [];
-		if (io) {
-			const start = (view.getUint8(PCI_IO_BASE) & 0xf0) * 0x100;
-			return [{ start, end: (view.getUint8(PCI_IO_LIMIT) & 0xf0) * 0x100 + 0x1000 }];
+		if (!io) {
+			const { memory, prefetchable } = this.windows;
+			return [memory, prefetchable];
 		}
-		const megabytes = (offset: number): number => (view.getUint16(offset, true) & 0xfff0) * 0x1_0000;
-		const upper = (offset: number): number => view.getUint32(offset, true) * 2 ** 32;
-		return [
-			{ start: megabytes(PCI_MEMORY_BASE), end: megabytes(PCI_MEMORY_LIMIT) + 0x10_0000 },
-			{
-				start: upper(PCI_PREF_BASE_UPPER32) + megabytes(PCI_PREF_MEMORY_BASE),
-				end: upper(PCI_PREF_LIMIT_UPPER32) + megabytes(PCI_PREF_MEMORY_LIMIT) + 0x10_0000,
-			},
-		];
+		if ((view.getUint16(PCI_COMMAND, true) & PCI_COMMAND_IO) === 0) return NOTHING;
+		const start = (view.getUint8(PCI_IO_BASE) & 0xf0) * 0x100;
+		return [{ start, end: (view.getUint8(PCI_IO_LIMIT) & 0xf0) * 0x100 + 0x1000 }];
 	}
 }
 

@@ -4,7 +4,7 @@
  * @module
  */
 import { VfioError } from "../errors.ts";
-import type { PciBus, PlugOptions } from "./bus.ts";
+import type { HotPlugOptions, PciBus, PlugOptions } from "./bus.ts";
 import type { AddressDecoder } from "./decoder.ts";
 import { type EcamWindow, HostBridge } from "./host-bridge.ts";
 import type { HotPlugEvent } from "./hot-plug-event.ts";
@@ -151,7 +151,7 @@ export class PciTopology implements Disposable {
 	 * ```
 	 * @throws VfioError as {@link checkHotPlug}, and what the function's `plug` throws; the slot is then as before
 	 */
-	hotPlug(fn: GuestPciFunction, options: TopologyPlugOptions = {}): Placement {
+	hotPlug(fn: GuestPciFunction, options: TopologyPlugOptions & HotPlugOptions = {}): Placement {
 		const bus = this.bus(options.bus ?? this.root.name);
 		return { bus, address: bus.hotPlug(fn, options) };
 	}

@@ -3,8 +3,10 @@
  *
  * @module
  */
+
+import { formatBytes } from "../../format-bytes.ts";
 import type { PciSysfs } from "../sysfs.ts";
-import { type Check, type DeviceSubject, evidence, formatBytes, namesIn } from "./check.ts";
+import { type Check, type DeviceSubject, evidence, namesIn } from "./check.ts";
 
 /** A function that is off or gone reads all ones, its header type included. @throws VfioError `kernel` */
 export function answers(pci: PciSysfs, name: string): boolean {

@@ -3,9 +3,11 @@
  *
  * @module
  */
+
+import { formatBytes } from "../../format-bytes.ts";
 import { mayLock, memlock, memlockTooLow } from "../../iommu/memlock.ts";
 import type { Kernel } from "../../kernel.ts";
-import { type Check, evidence, formatBytes, type HostSubject } from "./check.ts";
+import { type Check, evidence, type HostSubject } from "./check.ts";
 
 /** May the process lock the guest's memory? */
 export const LOCKED_MEMORY: Check<HostSubject> = {
