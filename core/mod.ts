@@ -13,6 +13,7 @@ export * from "./kvm/mod.ts";
 export * from "./machine/mod.ts";
 export * from "./pci/mod.ts";
 export * from "./platform/mod.ts";
+export * from "./qmp/mod.ts";
 export { Releases } from "./release.ts";
 export { type TracedCall, type TraceOptions, TracingKernel } from "./tracing-kernel.ts";
 export * from "./uapi/mod.ts";

@@ -22,10 +22,14 @@ export interface DeviceHostOptions {
 	readonly onReport?: (message: string) => void;
 }
 
-/** A device that is in the machine; disposing it takes it out and closes it. */
-export interface AssignedDevice extends Disposable {
+/** A device that is open and can be plugged in; disposing it closes it. */
+export interface OpenedDevice extends Disposable {
 	readonly device: VfioDevice;
 	readonly function: AssignedFunction;
+}
+
+/** A device that is in the machine; disposing it takes it out and closes it. */
+export interface AssignedDevice extends OpenedDevice {
 	readonly placement: Placement;
 }
 
@@ -49,24 +53,41 @@ export class DeviceHost {
 	}
 
 	/**
-	 * Opens a device, maps the machine's memory for its DMA and plugs it in. When a step fails, what the earlier ones took
-	 * is given back.
+	 * Opens a device, maps the machine's memory for its DMA and plugs it in, before the guest starts. When a step fails, what
+	 * the earlier ones took is given back.
 	 *
 	 * @param onAttached gets the function before the guest can see it
-	 * @throws VfioError as `VfioDevice.open`, `AssignedFunction.attach` and `PciTopology.plug`
+	 * @throws VfioError as {@link open} and `PciTopology.plug`
 	 */
-	assign(option: DeviceOption, onAttached: (fn: AssignedFunction) => void = () => {}): AssignedDevice {
-		const { topology, onReport } = this.#options;
+	assign(option: DeviceOption, onAttached?: (fn: AssignedFunction) => void): AssignedDevice {
+		const { topology } = this.#options;
+		const releases = new Releases();
+		try {
+			const opened = releases.use(this.open(option, onAttached));
+			const { bus, addr: address, multifunction } = option;
+			const placement = topology.plug(opened.function, { bus, address, multifunction });
+			releases.defer(() => topology.unplug(opened.function));
+			const held = releases.move();
+			return { ...opened, placement, [Symbol.dispose]: () => held[Symbol.dispose]() };
+		} finally {
+			releases[Symbol.dispose]();
+		}
+	}
+
+	/**
+	 * The same without plugging it in.
+	 *
+	 * @throws VfioError as `VfioDevice.open` and `AssignedFunction.attach`
+	 */
+	open(option: DeviceOption, onAttached: (fn: AssignedFunction) => void = () => {}): OpenedDevice {
+		const { onReport } = this.#options;
 		const releases = new Releases();
 		try {
 			const device = releases.use(this.#open(option));
 			const fn = releases.use(AssignedFunction.attach(device, { ...option.assign, ...(onReport ? { onReport } : {}) }));
 			onAttached(fn);
-			const { bus, addr: address, multifunction } = option;
-			const placement = topology.plug(fn, { bus, address, multifunction });
-			releases.defer(() => topology.unplug(fn));
 			const held = releases.move();
-			return { device, function: fn, placement, [Symbol.dispose]: () => held[Symbol.dispose]() };
+			return { device, function: fn, [Symbol.dispose]: () => held[Symbol.dispose]() };
 		} finally {
 			releases[Symbol.dispose]();
 		}

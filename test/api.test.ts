@@ -99,6 +99,12 @@ describe("the public API", () => {
 			  function cells64 cellsOf deviceTreeNode findPhandle printNode readDeviceTree stringsOf toDtb toDts
 			  const    HOST_DEVICE_TREE
 			  type     BlobOptions DeviceTreeNode DeviceTreeValue MemoryReservation
+			core/qmp/
+			  class    Peripherals QmpError QmpMonitor
+			  function pciInfo
+			  type     AddOptions DeviceRequest JsonLimits MachineEvent OpenedPeripheral PciBusInfo PciDeviceInfo PciRange
+			           PciRegionInfo PeripheralsOptions QmpDialect QmpFault QmpMachine QmpMonitorOptions QmpSession
+			           QmpVersion RunState SessionOptions
 			core/uapi/
 			  function describeArgument errnoName errnoText requestName struct vfioFileKind
 			  type     Fields Scalar Struct StructView VfioFileKind"

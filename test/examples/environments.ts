@@ -13,6 +13,7 @@ import {
 	type Iommu,
 	Iommufd,
 	type Kernel,
+	type MachineEvent,
 	PciTopology,
 	type Releases,
 	type SharedResetCandidate,
@@ -34,6 +35,7 @@ import {
 	type SimProcess,
 	SimulatedLinux,
 } from "../../kernel-sim/mod.ts";
+import { FakeMachine } from "../core/qmp/fake-machine.ts";
 import { region, TestMemory } from "../core/support/guest-memory.ts";
 import type { Example } from "./extract.ts";
 import type { Environment } from "./run.ts";
@@ -214,6 +216,12 @@ const PLACES = {
 			bars: [{ index: 0, kind: "mem32", size: 0x10000, prefetchable: false }] satisfies GuestBar[],
 		},
 	}),
+	"core/qmp/monitor.ts": () => ({ environment: { machine: new FakeMachine(), socket: { write(_text: string) {} } } }),
+	"core/qmp/peripherals.ts": () => {
+		const vmm = new Vmm();
+		vmm.pci.addRootPort("rp1");
+		return { environment: Object.assign(vmm, { topology: vmm.pci, monitor: { tell(_event: MachineEvent) {} } }) };
+	},
 	"core/pci/plan.ts": () => {
 		const { device } = new Bound();
 		const config = new Uint8Array(4096);
