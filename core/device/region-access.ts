@@ -6,7 +6,7 @@
 import { KernelError } from "../errors.ts";
 import type { AccessWidth, Kernel } from "../kernel.ts";
 import { ATTEMPTS } from "../retry.ts";
-import { EINTR } from "../uapi/errno.ts";
+import { EAGAIN, EINTR } from "../uapi/errno.ts";
 import type { NamedDevice } from "./kind.ts";
 import { type Region, regionName } from "./region.ts";
 
@@ -116,7 +116,8 @@ export class RegionAccess {
 					: this.#kernel.pread(this.#fd, buffer, region.offset + offset);
 			} catch (error) {
 				if (!(error instanceof KernelError)) throw error;
-				if (error.errno === EINTR && attempt < ATTEMPTS) continue;
+				const again = error.errno === EINTR || error.errno === EAGAIN;
+				if (again && attempt < ATTEMPTS) continue;
 				this.#failed(write ? "write" : "read", region, offset, buffer.length, error.message);
 				return -1;
 			}

@@ -1,7 +1,7 @@
 import { beforeEach, describe, expect, it } from "vitest";
 import { VfioDevice } from "../../../core/device/device.ts";
 import { KernelError } from "../../../core/errors.ts";
-import { EBUSY, EINTR, EIO } from "../../../core/uapi/errno.ts";
+import { EAGAIN, EBUSY, EINTR, EIO } from "../../../core/uapi/errno.ts";
 import { VFIO_DEVICE_GET_REGION_INFO } from "../../../core/uapi/vfio.ts";
 import { vfioError } from "../support/error.ts";
 import { FakeVfio } from "../support/fake-vfio.ts";
@@ -92,6 +92,16 @@ describe("VfioDevice region access", () => {
 		});
 		expect(device.readRegion(0, 0, 4)).toBe(0x01010101);
 		expect(reports).toEqual([]);
+	});
+	it("tries again, and not for ever, while the kernel says that it should", () => {
+		let calls = 0;
+		fake.kernel.fileOf(device.fd).pread = (buffer) => {
+			if (++calls < 5) throw new KernelError(EAGAIN, "pread", "fake");
+			return buffer.fill(2).length;
+		};
+		expect([device.readRegion(0, 0, 4), reports]).toEqual([0x02020202, []]);
+		calls = -1000;
+		expect([device.readRegion(0, 0, 4), reports.length]).toEqual([0xffffffff, 1]);
 	});
 	it("does not throw at a guest when the region cannot even be queried", () => {
 		fake.answers.set(VFIO_DEVICE_GET_REGION_INFO, EIO);
