@@ -13,6 +13,12 @@ export interface DmaTarget {
 	write?(offset: number, from: Uint8Array): boolean;
 }
 
+/** Notes what devices write to. */
+export interface DirtyLog {
+	/** @param length bytes, not 0 */
+	mark(address: bigint, length: number): void;
+}
+
 /** The device may read through the mapping. */
 export const DMA_READ = 1;
 /** The device may write through the mapping. */
@@ -64,6 +70,8 @@ export class DmaMapping {
 export class IommuDomain {
 	/** Bytes of the smallest page. */
 	readonly pageSize: bigint;
+	/** Told of every write, when there is one. */
+	dirty: DirtyLog | undefined;
 	/** In address order, disjoint. */
 	readonly #mappings: DmaMapping[] = [];
 	/** The mapping of the last translation: DMA is local. */

@@ -7,7 +7,7 @@ import type { DmaSource } from "./dma-source.ts";
 import type { InterruptController } from "./interrupts.ts";
 import { DMA_READ, DMA_WRITE, type DmaMapping, type IommuDomain } from "./iommu-domain.ts";
 
-export { DMA_READ, DMA_WRITE, DmaMapping, type DmaTarget, IommuDomain } from "./iommu-domain.ts";
+export { type DirtyLog, DMA_READ, DMA_WRITE, DmaMapping, type DmaTarget, IommuDomain } from "./iommu-domain.ts";
 
 /** A DMA that did not go through. */
 export interface IommuFault {
@@ -132,7 +132,10 @@ export class Iommu {
 			if (!move(mapping, mapping.targetOffset + offset, part, access))
 				return this.#fault(source, at, access, "not-mapped");
 			if (access === DMA_READ) attachment.bytesRead += length;
-			else attachment.bytesWritten += length;
+			else {
+				attachment.bytesWritten += length;
+				domain.dirty?.mark(at, length);
+			}
 			done += length;
 		}
 		return true;

@@ -78,6 +78,8 @@ export interface LinuxOptions {
 	readonly strictIoMemory?: boolean;
 	/** There is /dev/kvm; true when left out. */
 	readonly kvm?: boolean;
+	/** The IOMMU notes in its page tables what devices write to (IOMMU_HWPT_ALLOC_DIRTY_TRACKING); false when left out, as in QEMU's VT-d. */
+	readonly dirtyTracking?: boolean;
 }
 
 /** Everything that has been taken and not yet given back. */
@@ -173,7 +175,7 @@ export class SimulatedLinux {
 		addIommuDirectories(this.files, hasIommu ? unit : undefined);
 		this.#iommufd = {
 			...platform,
-			dirtyTracking: false,
+			dirtyTracking: options.dirtyTracking ?? false,
 			registers: iommuRegisters(unit),
 			users: new UserAccounts(),
 			contexts: new Set(),

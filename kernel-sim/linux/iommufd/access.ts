@@ -3,9 +3,10 @@
  *
  * @module
  */
-import { EFAULT, ENOENT, EOVERFLOW, EPERM } from "../../../core/uapi/errno.ts";
-import { DMA_WRITE, type DmaTarget } from "../../hardware/iommu-domain.ts";
-import { PAGE_SIZE } from "../address-space.ts";
+import { EFAULT, ENOENT, EPERM } from "../../../core/uapi/errno.ts";
+import { DMA_READ, DMA_WRITE } from "../../hardware/iommu-domain.ts";
+import { PAGE_SIZE, type PinnedMemory } from "../address-space.ts";
+import type { EmulatedDma } from "../vfio/emulated-dma.ts";
 import type { Area } from "./area.ts";
 import type { IommufdBinding } from "./binding.ts";
 import type { IommufdFile } from "./file.ts";
@@ -13,44 +14,46 @@ import { Ioas } from "./ioas.ts";
 import { LAST_ADDRESS } from "./iova-allocation.ts";
 import { IommufdObject } from "./object.ts";
 
-/** A stretch of memory that a driver has pinned. */
-export interface PinnedPart {
-	readonly target: DmaTarget;
-	/** Where in the target it starts, bytes. */
-	readonly offset: number;
-	/** Bytes. */
-	readonly length: number;
+/** A page that a driver has pinned. */
+interface DriverPin {
+	readonly area: Area;
+	readonly memory: PinnedMemory;
+	count: number;
 }
 
-/** What a driver has pinned, until it lets go. */
-export interface AccessPin {
-	readonly iova: bigint;
-	/** In address order, one behind the other. */
-	readonly parts: readonly PinnedPart[];
-	release(): void;
-}
+const PAGE = BigInt(PAGE_SIZE);
 
-/** Addresses are about to be unmapped: the driver must release what it has pinned there before it returns. */
-export type UnmapCallback = (iova: bigint, length: bigint) => void;
-
-/** The binding of a device without DMA of its own. It attaches to address spaces only. */
-export class IommufdAccess extends IommufdObject implements IommufdBinding {
+/**
+ * The binding of a device without DMA of its own: it attaches to address spaces only, and what its driver does goes
+ * through them.
+ *
+ * @example
+ * ```ts
+ * bindIommufd(file: IommufdFile): IommufdBinding {
+ *   this.#dma = IommufdAccess.bindTo(file);
+ *   return this.#dma;
+ * }
+ * ```
+ */
+export class IommufdAccess extends IommufdObject implements IommufdBinding, EmulatedDma {
 	readonly file: IommufdFile;
 	/** Drivers pin whole pages. */
-	readonly alignment = BigInt(PAGE_SIZE);
-	readonly #unmap: UnmapCallback;
+	readonly alignment = PAGE;
+	readonly #listeners = new Set<(iova: bigint, size: bigint) => void>();
+	/** By the page's first address. */
+	readonly #pins = new Map<bigint, DriverPin>();
 	#ioas: Ioas | undefined;
 
-	private constructor(file: IommufdFile, unmap: UnmapCallback) {
+	private constructor(file: IommufdFile) {
 		super();
 		this.file = file;
-		this.#unmap = unmap;
 		this.users = 1;
 	}
 
-	static bindTo(file: IommufdFile, unmap: UnmapCallback): IommufdAccess {
+	/** The file stays open for as long. */
+	static bindTo(file: IommufdFile): IommufdAccess {
 		file.reference();
-		return file.context.add(new IommufdAccess(file, unmap));
+		return file.context.add(new IommufdAccess(file));
 	}
 
 	/** @returns the same number, -ENOENT when it is no address space, or -EADDRINUSE */
@@ -69,8 +72,8 @@ export class IommufdAccess extends IommufdObject implements IommufdBinding {
 	detach(): void {
 		const ioas = this.#ioas;
 		if (!ioas) return;
+		this.#takeBack(0n, LAST_ADDRESS);
 		this.#ioas = undefined;
-		this.#unmap(0n, LAST_ADDRESS);
 		ioas.removeAccess(this);
 		ioas.users--;
 	}
@@ -86,78 +89,81 @@ export class IommufdAccess extends IommufdObject implements IommufdBinding {
 
 	/** The address space wants to unmap an area. */
 	reclaim(area: Area): void {
-		this.#unmap(area.iova, area.size);
+		this.#takeBack(area.iova, area.size);
 	}
 
-	/**
-	 * Pins memory for the driver.
-	 *
-	 * @param length bytes, not 0
-	 * @returns -ENOENT where nothing is mapped, -EPERM for a write where only reads are, -EFAULT, -ENOMEM
-	 */
-	pin(iova: bigint, length: bigint, write: boolean): AccessPin | number {
-		const last = iova + length - 1n;
-		if (last > LAST_ADDRESS) return -EOVERFLOW;
-		const borrowed: Area[] = [];
-		const releases: (() => void)[] = [];
-		const release = () => {
-			for (const area of borrowed.splice(0)) area.borrowed--;
-			for (const giveBack of releases.splice(0).reverse()) giveBack();
-		};
-		const parts: PinnedPart[] = [];
-		let next = iova;
-		for (const area of this.#ioas?.areas ?? []) {
-			if (area.last < next || area.iova > last) continue;
-			if (area.iova > next) break;
-			if (write && (area.access & DMA_WRITE) === 0) {
-				release();
-				return -EPERM;
-			}
-			const end = area.last < last ? area.last : last;
-			const pinned = area.pages.pin(area.offset + next - area.iova, end - next + 1n);
-			if (typeof pinned === "number") {
-				release();
-				return pinned;
-			}
-			area.borrowed++;
-			borrowed.push(area);
-			releases.push(() => pinned.release());
-			parts.push({ target: pinned.target, offset: pinned.offset, length: Number(end - next + 1n) });
-			next = end + 1n;
+	/** @returns the page; -ENOENT where nothing is mapped, -EPERM for a write where only reads are, -EFAULT, -ENOMEM */
+	pin(iova: bigint, access: number): PinnedMemory | number {
+		const start = iova & ~(PAGE - 1n);
+		const known = this.#pins.get(start);
+		const area = known?.area ?? this.#ioas?.areaAt(start);
+		if (!area) return -ENOENT;
+		if ((access & DMA_WRITE & ~area.access) !== 0) return -EPERM;
+		if (known) {
+			known.count++;
+			return known.memory;
 		}
-		if (next <= last) {
-			release();
-			return -ENOENT;
-		}
-		return { iova, parts, release };
+		const memory = area.pages.pin(area.offset + start - area.iova, PAGE);
+		if (typeof memory === "number") return memory;
+		area.borrowed++;
+		this.#pins.set(start, { area, memory, count: 1 });
+		return memory;
 	}
 
-	/** Copies from what is mapped. @returns 0 or -errno */
+	unpin(iova: bigint): void {
+		const start = iova & ~(PAGE - 1n);
+		const pin = this.#pins.get(start);
+		if (pin && --pin.count === 0) this.#drop(start, pin);
+	}
+
+	/** @returns 0; -ENOENT where nothing is mapped, -EPERM where it may not be read, -EFAULT */
 	read(iova: bigint, into: Uint8Array): number {
-		return this.#copy(iova, into, false);
+		return this.#copy(iova, into, DMA_READ);
 	}
 
-	/** Copies to what is mapped. @returns 0 or -errno */
+	/** @returns 0; -ENOENT where nothing is mapped, -EPERM where it may not be written, -EFAULT */
 	write(iova: bigint, from: Uint8Array): number {
-		return this.#copy(iova, from, true);
+		return this.#copy(iova, from, DMA_WRITE);
 	}
 
-	#copy(iova: bigint, buffer: Uint8Array, write: boolean): number {
-		const pin = this.pin(iova, BigInt(buffer.length), write);
-		if (typeof pin === "number") return pin;
-		let done = 0;
-		for (const { target, offset, length } of pin.parts) {
-			const bytes = target.bytes();
-			if (offset + length > bytes.length) {
-				pin.release();
+	onUnmap(listener: (iova: bigint, size: bigint) => void): Disposable {
+		this.#listeners.add(listener);
+		return { [Symbol.dispose]: () => void this.#listeners.delete(listener) };
+	}
+
+	/** The driver is told; a page that it keeps all the same is taken from it. */
+	#takeBack(iova: bigint, size: bigint): void {
+		if (this.#pins.size === 0) return;
+		for (const listener of [...this.#listeners]) listener(iova, size);
+		for (const [start, pin] of this.#pins) if (start >= iova && start - iova < size) this.#drop(start, pin);
+	}
+
+	#drop(start: bigint, pin: DriverPin): void {
+		this.#pins.delete(start);
+		pin.area.borrowed--;
+		pin.memory.release();
+	}
+
+	#copy(iova: bigint, buffer: Uint8Array, access: number): number {
+		for (let done = 0; done < buffer.length; ) {
+			const at = iova + BigInt(done);
+			const area = this.#ioas?.areaAt(at);
+			if (!area) return -ENOENT;
+			if ((area.access & access) === 0) return -EPERM;
+			const length = Math.min(buffer.length - done, Number(area.last - at) + 1);
+			const memory = area.pages.pin(area.offset + at - area.iova, BigInt(length));
+			if (typeof memory === "number") return memory;
+			const bytes = memory.target.bytes().subarray(memory.offset, memory.offset + length);
+			const part = buffer.subarray(done, done + length);
+			if (bytes.length < length) {
+				memory.release();
 				return -EFAULT;
 			}
-			const part = buffer.subarray(done, done + length);
-			if (write) bytes.set(part, offset);
-			else part.set(bytes.subarray(offset, offset + length));
+			if (access === DMA_WRITE) bytes.set(part);
+			else part.set(bytes);
+			memory.release();
 			done += length;
 		}
-		pin.release();
 		return 0;
 	}
 }

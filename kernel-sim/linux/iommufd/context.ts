@@ -12,6 +12,12 @@ import { Ioas } from "./ioas.ts";
 import type { IommufdObject } from "./object.ts";
 import type { IommufdPlatform } from "./platform.ts";
 
+/** A class of objects. */
+interface Kind<T> {
+	readonly prototype: T;
+	[Symbol.hasInstance](value: unknown): boolean;
+}
+
 /** The objects of an open /dev/iommu. */
 export class IommufdContext {
 	readonly platform: IommufdPlatform;
@@ -50,10 +56,9 @@ export class IommufdContext {
 	}
 
 	/** An object of some kind; undefined when there is none, or it is of another. */
-	// biome-ignore lint/suspicious/noExplicitAny: whatever its constructor takes
-	find<T extends IommufdObject>(id: number, kind: abstract new (...args: any[]) => T): T | undefined {
+	find<T extends IommufdObject>(id: number, kind: Kind<T>): T | undefined {
 		const object = this.#objects.get(id);
-		return object instanceof kind ? object : undefined;
+		return kind[Symbol.hasInstance](object) ? (object as T) : undefined;
 	}
 
 	/** IOMMU_DESTROY. @returns 0, -ENOENT or -EBUSY */

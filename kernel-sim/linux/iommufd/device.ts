@@ -79,6 +79,8 @@ export class IommufdDevice extends IommufdObject implements IommufdBinding {
 
 	/** @returns 0 or -errno */
 	#attachTo(hwpt: Hwpt): number {
+		// No device here has the page request interface.
+		if (hwpt.deliversFaults) return -ENODEV;
 		const answer = this.#attached ? this.#group.replace(hwpt) : this.#group.attach(this, hwpt);
 		if (answer === 0) this.#attached = true;
 		return answer;

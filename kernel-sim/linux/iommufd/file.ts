@@ -22,7 +22,7 @@ export class IommufdFile extends OpenFile {
 	override ioctl(process: SimProcess, request: number, argument: IoctlArgument): number {
 		const command = COMMANDS.get(request);
 		if (!command?.versions.includes(this.context.platform.version)) return -ENOTTY;
-		return command.run(this.context, process, argument);
+		return command.run(this, process, argument);
 	}
 
 	protected override release(): void {

@@ -5,6 +5,8 @@
  */
 import { IommuDomain } from "../../hardware/iommu-domain.ts";
 import type { IommufdContext } from "./context.ts";
+import { DirtyPages } from "./dirty-pages.ts";
+import type { FaultQueue } from "./fault-queue.ts";
 import type { Ioas } from "./ioas.ts";
 import { IommufdObject } from "./object.ts";
 
@@ -20,18 +22,21 @@ export interface HwptOptions {
 export class Hwpt extends IommufdObject {
 	readonly ioas: Ioas;
 	readonly automatic: boolean;
-	readonly tracksDirty: boolean;
+	/** What devices have written to, when it notes that. */
+	readonly dirty: DirtyPages | undefined;
 	readonly domain: IommuDomain;
 	/** The highest address it can translate. */
 	readonly lastAddress: bigint;
+	#faults: FaultQueue | undefined;
 
 	private constructor(context: IommufdContext, ioas: Ioas, options: HwptOptions) {
 		super();
 		const { pageSizes, addressWidth } = context.platform;
 		this.ioas = ioas;
 		this.automatic = options.automatic;
-		this.tracksDirty = options.tracksDirty;
 		this.domain = new IommuDomain({ pageSize: pageSizes & -pageSizes });
+		this.dirty = options.tracksDirty ? new DirtyPages(this.domain.pageSize) : undefined;
+		this.domain.dirty = this.dirty;
 		this.lastAddress = (1n << BigInt(addressWidth)) - 1n;
 	}
 
@@ -46,7 +51,24 @@ export class Hwpt extends IommufdObject {
 		return this.ioas.addHwpt(this);
 	}
 
+	/** Nothing is mapped in a range any more. */
+	unmap(iova: bigint, size: bigint): void {
+		this.domain.unmap(iova, size);
+		this.dirty?.forget(iova, iova + size - 1n);
+	}
+
+	/** Its user resolves its faults: only devices that can ask for pages can be attached. */
+	deliverFaults(queue: FaultQueue): void {
+		queue.users++;
+		this.#faults = queue;
+	}
+
+	get deliversFaults(): boolean {
+		return this.#faults !== undefined;
+	}
+
 	override destroy(): void {
+		if (this.#faults) this.#faults.users--;
 		this.ioas.removeHwpt(this);
 		this.ioas.users--;
 	}

@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { EFAULT, EINVAL, EMSGSIZE, ENOENT, EOPNOTSUPP, EOVERFLOW } from "../../../core/uapi/errno.ts";
+import { EBADF, EFAULT, EINVAL, EMSGSIZE, ENOENT, EOPNOTSUPP, EOVERFLOW } from "../../../core/uapi/errno.ts";
 import {
 	IOMMU_IOAS_MAP_FIXED_IOVA,
 	IOMMU_IOAS_MAP_READABLE,
@@ -13,6 +13,7 @@ import {
 	type iommu_ioas_copy,
 	type iommu_ioas_iova_ranges,
 	type iommu_ioas_map,
+	type iommu_ioas_map_file,
 	type iommu_ioas_unmap,
 	iommu_iova_range,
 } from "../../../core/uapi/iommufd.ts";
@@ -22,6 +23,7 @@ import type { SimProcess } from "../process.ts";
 import { Account } from "./accounts.ts";
 import type { Call } from "./commands.ts";
 import type { IommufdContext } from "./context.ts";
+import { FilePages } from "./file-pages.ts";
 import { Ioas, type PagesPart } from "./ioas.ts";
 import { LAST_ADDRESS, type Span } from "./iova-allocation.ts";
 import { Pages, UserPages } from "./pages.ts";
@@ -126,6 +128,30 @@ export function mapUser(
 	const writable = (flags & IOMMU_IOAS_MAP_WRITEABLE) !== 0;
 	const pages = new Pages(new UserPages(process, address), address, length, writable, account);
 	return ioas.map([{ pages, offset: 0n, length }], iova, accessOf(flags));
+}
+
+/** IOMMU_IOAS_MAP_FILE: of the files that can be mapped there are only exports of devices' memory (dma-bufs) here. */
+export function mapFile({ context, process, view, respond }: CallOf<typeof iommu_ioas_map_file>): number {
+	const { flags, length, start } = view;
+	if ((flags & ~MAP_FLAGS) !== 0) return -EOPNOTSUPP;
+	if (view.iova >= LAST_ADDRESS || length >= LAST_ADDRESS) return -EOVERFLOW;
+	if ((flags & READ_WRITE) === 0) return -EINVAL;
+	const ioas = context.find(view.ioas_id, Ioas);
+	if (!ioas) return -ENOENT;
+	if (length === 0n) return -EINVAL;
+	if (start + length > LAST_ADDRESS) return -EOVERFLOW;
+	const file = process.file(view.fd);
+	if (!file) return -EBADF;
+	const source = FilePages.of(file, start, length);
+	if (typeof source === "number") return source;
+	const pages = new Pages(source, start, length, (flags & IOMMU_IOAS_MAP_WRITEABLE) !== 0, undefined);
+	const fixed = (flags & IOMMU_IOAS_MAP_FIXED_IOVA) !== 0;
+	pages.use();
+	const iova = ioas.map([{ pages, offset: 0n, length }], fixed ? view.iova : undefined, accessOf(flags));
+	pages.unuse();
+	if (typeof iova === "number") return iova;
+	view.iova = iova;
+	return respond();
 }
 
 /** IOMMU_IOAS_COPY. */

@@ -60,6 +60,11 @@ export class Ioas extends IommufdObject {
 		return this.#areas.all;
 	}
 
+	/** What is mapped at an address. */
+	areaAt(address: bigint): Area | undefined {
+		return this.#areas.first(address, address);
+	}
+
 	/** What is not reserved, in order. */
 	get ranges(): Span[] {
 		return holes(ALL, this.#reserved);
@@ -92,6 +97,7 @@ export class Ioas extends IommufdObject {
 				return refused;
 			}
 			this.#areas.add(area);
+			area.pages.use();
 			added.push(area);
 			next += part.length;
 		}
@@ -154,7 +160,7 @@ export class Ioas extends IommufdObject {
 
 	/** Cuts the area that an address lies in, so that the address ends one. @returns 0, or -EBUSY while it is borrowed */
 	cutAfter(address: bigint): number {
-		const area = this.#areas.first(address, address);
+		const area = this.areaAt(address);
 		if (!area || area.last === address) return 0;
 		if (area.borrowed > 0) return -EBUSY;
 		const size = address - area.iova + 1n;
@@ -162,6 +168,7 @@ export class Ioas extends IommufdObject {
 		const high = new Area(address + 1n, area.size - size, area.pages, area.offset + size, area.access);
 		this.#areas.remove(area);
 		for (const part of [low, high]) this.#areas.add(part);
+		area.pages.use();
 		const { pinned } = area;
 		if (!pinned) return 0;
 		// The page table keeps its entries; only who has pinned them changes.
@@ -179,6 +186,7 @@ export class Ioas extends IommufdObject {
 	#remove(area: Area): void {
 		this.#areas.remove(area);
 		this.#emptyAll(area);
+		area.pages.unuse();
 	}
 
 	// ---- page tables ----
@@ -194,7 +202,7 @@ export class Ioas extends IommufdObject {
 
 	#emptyAll(area: Area): void {
 		if (!area.pinned) return;
-		for (const { domain } of this.hwpts) domain.unmap(area.iova, area.size);
+		for (const hwpt of this.hwpts) hwpt.unmap(area.iova, area.size);
 		area.pinned.release();
 		area.pinned = undefined;
 	}

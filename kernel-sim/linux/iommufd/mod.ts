@@ -3,7 +3,7 @@
  *
  * @module
  */
-export { type AccessPin, IommufdAccess, type PinnedPart, type UnmapCallback } from "./access.ts";
+export { IommufdAccess } from "./access.ts";
 export { UserAccounts } from "./accounts.ts";
 export type { IommufdBinding } from "./binding.ts";
 export { IommufdContext } from "./context.ts";

@@ -13,6 +13,8 @@ import type { Account } from "./accounts.ts";
 export interface PageSource {
 	/** @returns -errno when it is not there, or not for this */
 	pin(offset: bigint, length: bigint, write: boolean): PinnedMemory | number;
+	/** Nothing refers to it any more. */
+	release?(): void;
 }
 
 /** Addresses of a process: what IOMMU_IOAS_MAP takes. Only real memory can be pinned, regions of devices cannot. */
@@ -52,6 +54,7 @@ export class Pages {
 	/** Absent for memory that nobody pays for. */
 	readonly #account: Account | undefined;
 	readonly #ranges: PinnedRange[] = [];
+	#areas = 0;
 
 	constructor(source: PageSource, start: bigint, length: bigint, writable: boolean, account: Account | undefined) {
 		this.#source = source;
@@ -62,7 +65,17 @@ export class Pages {
 		this.ofProcess = source instanceof UserPages;
 	}
 
-	/** Pages that are pinned, each counted once. */
+	/** Another mapping leads to it. */
+	use(): void {
+		this.#areas++;
+	}
+
+	/** A mapping is gone. */
+	unuse(): void {
+		if (--this.#areas === 0) this.#source.release?.();
+	}
+
+	/** Pages that are pinned, each counted once; those of files are none of a process. */
 	get pinned(): number {
 		return covered(this.#ranges);
 	}

@@ -9,6 +9,7 @@ import type { PciDevice } from "../driver.ts";
 import type { OpenFile } from "../file.ts";
 import type { VfioDeviceOps } from "../vfio/device.ts";
 import { matchDeviceName } from "../vfio/device-name.ts";
+import type { RegisteredDevice } from "../vfio/registered-device.ts";
 import type { MemoryGate } from "./bar-memory.ts";
 import { DeviceFile } from "./device-file.ts";
 import { resetBusIfIdle } from "./hot-reset.ts";
@@ -25,6 +26,8 @@ export class VfioPciDevice implements VfioDeviceOps, MemoryGate, VfTokenHolder {
 	readonly siblings: ReadonlyMap<PciFunction, VfioPciDevice>;
 	/** `nointxmask` was off when the device was bound. */
 	readonly masksIntx: boolean;
+	/** VFIO's record of it, while it is registered. */
+	record: RegisteredDevice | undefined;
 	/** It was used and has not been reset since. */
 	needsReset = false;
 	readonly vfToken: VfToken | undefined;

@@ -7,9 +7,12 @@ import { EFAULT, EINVAL, ENODEV, EOVERFLOW } from "../../../core/uapi/errno.ts";
 import { O_CLOEXEC } from "../../../core/uapi/fcntl.ts";
 import { struct } from "../../../core/uapi/struct.ts";
 import { VFIO_PCI_BAR5_REGION_INDEX } from "../../../core/uapi/vfio.ts";
+import type { DmaTarget } from "../../hardware/iommu-domain.ts";
 import { type IoctlArgument, OpenFile } from "../file.ts";
+import type { ExportedMemory } from "../iommufd/file-pages.ts";
 import type { SimProcess } from "../process.ts";
-import type { MemoryGate } from "./bar-memory.ts";
+import { RegionDmaTarget } from "../region-mapping.ts";
+import { BarMemory, type MemoryGate } from "./bar-memory.ts";
 import type { OpenDevice } from "./open-device.ts";
 
 /** The fixed part; `nr_ranges` ranges follow it. */
@@ -33,7 +36,7 @@ export interface DmaBufRange {
 }
 
 /** An exported dma-buf. It does not keep the device open. */
-export class DmaBufFile extends OpenFile {
+export class DmaBufFile extends OpenFile implements ExportedMemory {
 	readonly bar: number;
 	readonly ranges: readonly DmaBufRange[];
 	readonly #gate: MemoryGate;
@@ -43,6 +46,18 @@ export class DmaBufFile extends OpenFile {
 		this.#gate = gate;
 		this.bar = bar;
 		this.ranges = ranges;
+	}
+
+	get stretches(): number {
+		return this.ranges.length;
+	}
+
+	get size(): number {
+		return this.ranges.reduce((total, { length }) => total + length, 0);
+	}
+
+	get target(): DmaTarget {
+		return new RegionDmaTarget(new BarMemory(this.#gate, this.bar, this.ranges[0]?.offset ?? 0));
 	}
 
 	/** Importers must not use it now: memory decoding is off, or the device sleeps or is gone. */

@@ -57,6 +57,7 @@ export class VfioPciDriver implements PciDriver {
 		const bound = new VfioPciDevice(device, this.#options, this.#devices);
 		const answer = this.#vfio.register(bound, device.group);
 		if (answer < 0) return answer;
+		bound.record = this.#vfio.device(bound);
 		this.#devices.set(device.fn, bound);
 		device.driverData = bound;
 		return 0;
