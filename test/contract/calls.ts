@@ -48,7 +48,8 @@ export function cString(text: string): Uint8Array {
 /** What a call answered, for a report. */
 export function inWords(value: unknown): string {
 	if (typeof value === "bigint") return `0x${value.toString(16)}`;
-	return typeof value === "string" ? value : JSON.stringify(value);
+	if (typeof value === "string") return value;
+	return JSON.stringify(value, (_, part) => (typeof part === "bigint" ? inWords(part) : part));
 }
 
 export type { Answer };

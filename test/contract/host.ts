@@ -32,11 +32,14 @@ export class HostDescription {
 	readonly drivers: readonly string[];
 	/** There is /dev/kvm. */
 	readonly kvm: boolean;
+	/** The kernel has /dev/iommu, and character devices of VFIO's. */
+	readonly iommufd: boolean;
 
 	constructor(kernel: Kernel, version: Version) {
 		this.version = version;
 		this.devices = kernel.readDirectory("/sys/bus/pci/devices").map((name) => describe(kernel, name));
 		this.kvm = kernel.readDirectory("/dev").includes("kvm");
+		this.iommufd = kernel.readDirectory("/dev").includes("iommu");
 		this.drivers = kernel.readDirectory("/sys/bus/pci/drivers");
 	}
 

@@ -8,12 +8,12 @@ import { title } from "./case.ts";
 import { CASES, SURVEY } from "./cases/mod.ts";
 import { compressed } from "./recording.ts";
 import { type Report, runCases } from "./run.ts";
-import type { Target, Version } from "./target.ts";
+import type { Target } from "./target.ts";
 
-const HELP = `Usage: npm run contract -- [--kernel simulation|linux] [--version 6.12|7.2|both] [--case PATTERN] [--json] [--verbose] [--record FILE]
+const HELP = `Usage: npm run contract -- [--kernel simulation|linux] [--version 6.12|7.2|own|all] [--case PATTERN] [--json] [--verbose] [--record FILE]
 
   --kernel    the simulated kernel (default), or the Linux this machine runs, as root
-  --version   the Linux the simulation answers as (6.12)
+  --version   the Linux the simulation answers as (6.12): one of Debian's kernels, or the lab's own with iommufd
   --case      a regular expression for ids and names
   --json      prints the result as JSON
   --record    writes every call and its answer to a file
@@ -81,11 +81,10 @@ async function targets(kernel: string, version: string): Promise<Target[]> {
 		return [new LinuxTarget()];
 	}
 	if (kernel !== "simulation") throw new TypeError(`--kernel is simulation or linux, not "${kernel}"`);
-	if (version !== "6.12" && version !== "7.2" && version !== "both")
-		throw new TypeError(`--version is 6.12, 7.2 or both, not "${version}"`);
+	const builds = (["6.12", "7.2", "own"] as const).filter((each) => version === "all" || version === each);
+	if (builds.length === 0) throw new TypeError(`--version is 6.12, 7.2, own or all, not "${version}"`);
 	const { SimulatedTarget } = await import("./simulation.ts");
-	const versions: Version[] = version === "both" ? ["6.12", "7.2"] : [version];
-	return versions.map((each) => new SimulatedTarget(each));
+	return builds.map((each) => new SimulatedTarget(each));
 }
 
 try {

@@ -3,7 +3,7 @@ import type { Mapping } from "../../core/kernel.ts";
 import { MAP_SHARED, PROT_READ, PROT_WRITE } from "../../core/uapi/fcntl.ts";
 import { Host, type SimProcess, SimulatedLinux } from "../../kernel-sim/mod.ts";
 import { answer, numberOf } from "./calls.ts";
-import type { Answer, OtherProcess, SpawnOptions, Target, Version } from "./target.ts";
+import type { Answer, Build, OtherProcess, SpawnOptions, Target, Version } from "./target.ts";
 
 const HOST = new URL("../fixtures/lspci/host.txt", import.meta.url);
 
@@ -13,9 +13,9 @@ export class SimulatedTarget implements Target {
 	readonly linux: SimulatedLinux;
 	readonly kernel: SimProcess;
 
-	constructor(version: Version, host: Host = Host.fromLspci(readFileSync(HOST, "utf8"))) {
-		this.version = version;
-		this.linux = new SimulatedLinux({ host, version, iommufd: false });
+	constructor(build: Build, host: Host = Host.fromLspci(readFileSync(HOST, "utf8"))) {
+		this.version = build === "own" ? "6.12" : build;
+		this.linux = new SimulatedLinux({ host, version: this.version, iommufd: build === "own" });
 		this.kernel = this.linux.process({ name: "contract" });
 	}
 

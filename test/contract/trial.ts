@@ -12,6 +12,8 @@ import type { OtherProcess, SpawnOptions, Target, Version } from "./target.ts";
 export const PAGE = 4096;
 /** The index of the region that is the config space. */
 export const CONFIG = vfio.VFIO_PCI_CONFIG_REGION_INDEX;
+/** The nodes of character devices, but for their numbers. */
+const CDEV = "/dev/vfio/devices/vfio";
 /** Where regions begin in a device's file. */
 const REGION = 2 ** 40;
 
@@ -94,10 +96,26 @@ export class Trial {
 
 	open(path: string, flags = O_RDWR): Answer {
 		const fd = answer(() => this.target.kernel.open(path, flags));
-		this.observations.add("open", path, typeof fd === "number" ? "fd" : fd);
+		// The numbers of character devices depend on what was bound before.
+		const shown = path.startsWith(CDEV) ? `${CDEV}X` : path;
+		this.observations.add("open", shown, typeof fd === "number" ? "fd" : fd);
+		const kind = vfioFileKind(path);
 		if (typeof fd === "number")
-			this.own(fd, vfioFileKind(path) === "device" ? (path.split("/").pop() ?? path) : vfioFileKind(path));
+			this.own(fd, shown !== path ? "cdev" : kind === "device" ? (path.split("/").pop() ?? path) : kind);
 		return fd;
+	}
+
+	/** A call that has no name here. @returns what it returned, or the error's name */
+	attempt(call: string, words: string, make: () => number): Answer {
+		const result = answer(make);
+		this.observations.add(call, words, result);
+		return result;
+	}
+
+	/** The node of a device's character device. */
+	cdevPath(device: HostDevice): string {
+		const names = this.target.kernel.readDirectory(`/sys/bus/pci/devices/${device.name}/vfio-dev`);
+		return `${CDEV}${names[0]?.slice("vfio".length)}`;
 	}
 
 	close(fd: number): Answer {
@@ -632,6 +650,7 @@ export class Trial {
 
 	#kind(fd: number): VfioFileKind {
 		const name = this.observations.fd(fd);
+		if (name.startsWith("iommufd")) return "iommufd";
 		return name.startsWith("container") ? "container" : name.startsWith("group") ? "group" : "device";
 	}
 }

@@ -8,6 +8,7 @@ import { featureCases } from "./features.ts";
 import { groupCases } from "./group.ts";
 import { interruptCases } from "./interrupts.ts";
 import { kvmCases } from "./kvm.ts";
+import { iommufdCases } from "./iommufd.ts";
 import { lifetimeCases } from "./lifetime.ts";
 import { mapUnmapCases } from "./map-unmap.ts";
 import { randomCases } from "./random.ts";
@@ -24,6 +25,7 @@ export const CASES: readonly Case[] = [
 	...configSpaceCases,
 	...interruptCases,
 	...resetCases,
+	...iommufdCases,
 	...featureCases,
 	...bindingCases,
 	...lifetimeCases,

@@ -9,7 +9,7 @@ import { CONFIG, PAGE, type Trial } from "../trial.ts";
 const MEMORY_AND_MASTER = 6;
 
 /** VFIO_DEVICE_GET_PCI_HOT_RESET_INFO with that much room. */
-function hotResetInfo(t: Trial, fd: number, argsz: number) {
+export function hotResetInfo(t: Trial, fd: number, argsz: number) {
 	const info = vfio.vfio_pci_hot_reset_info.create(Math.max(0, argsz - 12));
 	info.argsz = argsz;
 	const answer = t.ioctl(fd, vfio.VFIO_DEVICE_GET_PCI_HOT_RESET_INFO, info.bytes, "device", `argsz ${argsz}`);
@@ -18,7 +18,7 @@ function hotResetInfo(t: Trial, fd: number, argsz: number) {
 }
 
 /** VFIO_DEVICE_PCI_HOT_RESET. */
-function hotReset(
+export function hotReset(
 	t: Trial,
 	fd: number,
 	fds: readonly number[],
@@ -35,7 +35,7 @@ function hotReset(
 }
 
 /** Devices of a group as the hot reset lists them. */
-function entries(devices: readonly HostDevice[]): string {
+export function entries(devices: readonly HostDevice[]): string {
 	return devices
 		.map(({ group, name }) => {
 			const [domain = "", bus = "", slot = ""] = name.split(":");
