@@ -67,6 +67,13 @@ export interface LinuxOptions {
 	readonly vfio?: boolean;
 	/** The kernel has /dev/iommu and VFIO's character devices (CONFIG_IOMMUFD, CONFIG_VFIO_DEVICE_CDEV); true when left out. */
 	readonly iommufd?: boolean;
+	/** The kernel has the mode for devices without an IOMMU (CONFIG_VFIO_NOIOMMU), which a parameter turns on; true when left out. */
+	readonly noIommu?: boolean;
+	/**
+	 * What /dev/vfio/vfio is: VFIO's own containers when left out; or /dev/iommu under another name, as in a kernel with
+	 * CONFIG_IOMMUFD_VFIO_CONTAINER.
+	 */
+	readonly containers?: "type1" | "iommufd";
 	/** Drivers of mediated devices, such as {@link mtty}; none when left out. */
 	readonly mediated?: readonly MediatedDriver[];
 	/** The IOMMU can force DMA to be coherent with the caches (VFIO_DMA_CC_IOMMU); false when left out, as in QEMU's VT-d. */
@@ -175,6 +182,8 @@ export class SimulatedLinux {
 		addIommuDirectories(this.files, hasIommu ? unit : undefined);
 		this.#iommufd = {
 			...platform,
+			standsForContainers: options.containers === "iommufd",
+			noIommu: options.noIommu ?? true,
 			dirtyTracking: options.dirtyTracking ?? false,
 			registers: iommuRegisters(unit),
 			users: new UserAccounts(),
@@ -299,7 +308,9 @@ export class SimulatedLinux {
 		const { machine } = host;
 		for (const [id, members] of machine.groups) this.#addGroup(id, members);
 		for (const options of BUILT_IN_DRIVERS) this.pci.addDriver(new NativeDriver(options));
-		const vfioPci = new VfioPciDriver({ machine, version: this.version, parameters: this.parameters }, this.vfio);
+		const { version, parameters } = this;
+		const iommufd = parameters.modules.includes("iommufd");
+		const vfioPci = new VfioPciDriver({ machine, version, parameters, iommufd }, this.vfio);
 		if (vfio) this.pci.addDriver(vfioPci);
 		const onPlatform = new Set(machine.platformDevices.map(({ name }) => name));
 		const onPci = [...host.drivers].filter(([name]) => !onPlatform.has(name));

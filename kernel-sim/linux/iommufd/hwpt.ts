@@ -27,11 +27,14 @@ export class Hwpt extends IommufdObject {
 	readonly domain: IommuDomain;
 	/** The highest address it can translate. */
 	readonly lastAddress: bigint;
+	/** A bit for each size of its pages, in bytes. */
+	readonly pageSizes: bigint;
 	#faults: FaultQueue | undefined;
 
 	private constructor(context: IommufdContext, ioas: Ioas, options: HwptOptions) {
 		super();
 		const { pageSizes, addressWidth } = context.platform;
+		this.pageSizes = pageSizes;
 		this.ioas = ioas;
 		this.automatic = options.automatic;
 		this.domain = new IommuDomain({ pageSize: pageSizes & -pageSizes });

@@ -193,6 +193,8 @@ export class Ioas extends IommufdObject {
 
 	#fillAll(area: Area): number {
 		if (this.hwpts.length === 0) return 0;
+		// A page table has no entry that is there and allows nothing.
+		if (area.access === 0) return -EINVAL;
 		const pinned = area.pages.pin(area.offset, area.size);
 		if (typeof pinned === "number") return pinned;
 		area.pinned = pinned;
@@ -226,7 +228,7 @@ export class Ioas extends IommufdObject {
 	#fill({ domain }: Hwpt): number {
 		const pinnedNow: Area[] = [];
 		for (const area of this.areas) {
-			const pinned = area.pinned ?? area.pages.pin(area.offset, area.size);
+			const pinned = area.access === 0 ? -EINVAL : (area.pinned ?? area.pages.pin(area.offset, area.size));
 			if (typeof pinned === "number") {
 				domain.clear();
 				for (const done of pinnedNow) {

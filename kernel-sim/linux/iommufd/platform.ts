@@ -11,6 +11,10 @@ import type { IommufdContext } from "./context.ts";
 export interface IommufdPlatform extends Type1Platform {
 	/** The IOMMU notes in its page tables what devices write to. */
 	readonly dirtyTracking: boolean;
+	/** /dev/vfio/vfio is this too (CONFIG_IOMMUFD_VFIO_CONTAINER). */
+	readonly standsForContainers: boolean;
+	/** The kernel gives devices without an IOMMU to who wants them (CONFIG_VFIO_NOIOMMU). */
+	readonly noIommu: boolean;
 	/** CAP and ECAP of the IOMMU (Intel VT-d 4.1, sections 11.4.2 and 11.4.3). */
 	readonly registers: { readonly cap: bigint; readonly ecap: bigint };
 	/** Memory that users have locked through it. */

@@ -7,6 +7,7 @@ import { EINVAL, EPERM } from "../../../core/uapi/errno.ts";
 import { MAP_SHARED, PROT_EXEC } from "../../../core/uapi/fcntl.ts";
 import { VFIO_DEVICE_FEATURE } from "../../../core/uapi/vfio.ts";
 import { type IoctlArgument, OpenFile } from "../file.ts";
+import { IommufdAccess } from "../iommufd/access.ts";
 import type { IommufdBinding } from "../iommufd/binding.ts";
 import type { IommufdFile } from "../iommufd/file.ts";
 import type { SimProcess } from "../process.ts";
@@ -14,7 +15,6 @@ import type { RegionMapping } from "../region-mapping.ts";
 import type { VfioDeviceOps } from "../vfio/device.ts";
 import { deviceFeature } from "../vfio/device-feature.ts";
 import type { EmulatedDma } from "../vfio/emulated-dma.ts";
-import { IommufdDma } from "./iommufd-dma.ts";
 import type { MdevDevice } from "./mdev-device.ts";
 import type { MediatedDevice } from "./mediated-device.ts";
 
@@ -23,7 +23,7 @@ export class VfioMediated implements VfioDeviceOps {
 	readonly device: MdevDevice;
 	readonly mediated: MediatedDevice;
 	/** The way to memory when it is bound to an open /dev/iommu. */
-	#bound: IommufdDma | undefined;
+	#bound: IommufdAccess | undefined;
 
 	constructor(device: MdevDevice, mediated: MediatedDevice) {
 		this.device = device;
@@ -40,9 +40,8 @@ export class VfioMediated implements VfioDeviceOps {
 	}
 
 	bindIommufd(file: IommufdFile): IommufdBinding {
-		const bound = new IommufdDma(file);
-		this.#bound = bound;
-		return bound.access;
+		this.#bound = IommufdAccess.bindTo(file);
+		return this.#bound;
 	}
 
 	close(): void {

@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { E2BIG, EFAULT, EINVAL, ENOTTY, EPERM } from "../../../core/uapi/errno.ts";
+import { EINVAL, ENOTTY, EPERM } from "../../../core/uapi/errno.ts";
 import { MAP_SHARED, PROT_EXEC } from "../../../core/uapi/fcntl.ts";
 import {
 	VFIO_DEVICE_BIND_IOMMUFD,
@@ -21,6 +21,7 @@ import {
 import { type IoctlArgument, OpenFile } from "../file.ts";
 import type { SimProcess } from "../process.ts";
 import { RegionMapping } from "../region-mapping.ts";
+import { readBindRequest } from "../vfio/cdev-file.ts";
 import { deviceFeature } from "../vfio/device-feature.ts";
 import { REGION_STRIDE } from "../vfio/region-offset.ts";
 import { BarMemory } from "./bar-memory.ts";
@@ -30,9 +31,6 @@ import type { OpenDevice } from "./open-device.ts";
 import { setIrqs } from "./set-irqs.ts";
 
 const PAGE_SIZE = 4096;
-/** Bytes of `vfio_device_bind_iommufd`: what has to be there, and what is known. */
-const BIND_MINIMUM = 16;
-const BIND_SIZE = 24;
 
 /** What VFIO_GROUP_GET_DEVICE_FD returns a descriptor of. All of a device share its one open instance. */
 export class DeviceFile extends OpenFile {
@@ -71,7 +69,7 @@ export class DeviceFile extends OpenFile {
 			case VFIO_DEVICE_FEATURE:
 				return deviceFeature(this.opened, process, argument);
 			case VFIO_DEVICE_BIND_IOMMUFD:
-				return refuseBind(argument);
+				return this.opened.bound.options.iommufd ? refuseBind(argument, this.opened.bound.options.version) : -ENOTTY;
 			default:
 				return -ENOTTY;
 		}
@@ -118,14 +116,7 @@ export class DeviceFile extends OpenFile {
 }
 
 /** A descriptor from a group is bound already, by other means: whatever the arguments, it is refused. */
-function refuseBind(argument: IoctlArgument): number {
-	const header = argument.read(BIND_MINIMUM);
-	if (!header) return -EFAULT;
-	const argsz = new DataView(header.buffer, header.byteOffset).getUint32(0, true);
-	if (argsz > BIND_SIZE && argsz <= PAGE_SIZE) {
-		const tail = argument.read(argsz - BIND_SIZE, BIND_SIZE);
-		if (!tail) return -EFAULT;
-		if (tail.some((byte) => byte !== 0)) return -E2BIG;
-	}
-	return -EINVAL;
+function refuseBind(argument: IoctlArgument, version: "6.12" | "7.2"): number {
+	const request = readBindRequest(argument, version);
+	return typeof request === "number" ? request : -EINVAL;
 }

@@ -80,7 +80,7 @@ export class CdevFile extends OpenFile {
 
 	#bind(process: SimProcess, argument: IoctlArgument): number {
 		const newer = this.device.version !== "6.12";
-		const request = readVersioned(argument, vfio_device_bind_iommufd.size, BIND_MINIMUM, newer);
+		const request = readBindRequest(argument, this.device.version);
 		if (typeof request === "number") return request;
 		const view = vfio_device_bind_iommufd.view(request);
 		if ((view.flags & (newer ? ~NEWER_FLAG : ~0)) !== 0 || view.iommufd < 0) return -EINVAL;
@@ -158,16 +158,11 @@ export class CdevFile extends OpenFile {
 	}
 }
 
-/** A structure with its size in front, of which newer kernels check the tail that they do not know. */
-function readVersioned(
-	argument: IoctlArgument,
-	known: number,
-	minimum: number,
-	checksTail: boolean,
-): Uint8Array | number {
-	const header = argument.read(minimum);
+/** The structure of VFIO_DEVICE_BIND_IOMMUFD, of which newer kernels check the tail that they do not know. @returns -errno */
+export function readBindRequest(argument: IoctlArgument, version: "6.12" | "7.2"): Uint8Array | number {
+	const header = argument.read(BIND_MINIMUM);
 	if (!header) return -EFAULT;
 	const argsz = new DataView(header.buffer, header.byteOffset).getUint32(0, true);
-	if (argsz < minimum) return -EINVAL;
-	return copyStruct(argument, checksTail ? argsz : minimum, known);
+	if (argsz < BIND_MINIMUM) return -EINVAL;
+	return copyStruct(argument, version === "6.12" ? BIND_MINIMUM : argsz, vfio_device_bind_iommufd.size);
 }

@@ -44,9 +44,13 @@ export class Vfio {
 
 	/** The module is loaded: containers can be opened. */
 	load(): void {
-		const open = () => new ContainerFile(new Container(this.#platform, this.containers));
-		this.#files.device(`${DIRECTORY}/vfio`, 0o666, open);
 		const iommufd = this.#iommufd;
+		const path = `${DIRECTORY}/vfio`;
+		this.#files.device(path, 0o666, () =>
+			iommufd?.standsForContainers
+				? new IommufdFile(iommufd, path)
+				: new ContainerFile(new Container(this.#platform, this.containers)),
+		);
 		if (iommufd) this.#files.device("/dev/iommu", 0o660, () => new IommufdFile(iommufd));
 	}
 

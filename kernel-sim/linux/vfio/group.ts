@@ -16,7 +16,8 @@ import {
 import { PAGE_SIZE } from "../address-space.ts";
 import { type IoctlArgument, OpenFile } from "../file.ts";
 import type { IommuGroup } from "../iommu-group.ts";
-import type { IommufdFile } from "../iommufd/file.ts";
+import { IommufdFile } from "../iommufd/file.ts";
+import { admitGroup } from "../iommufd/vfio-compat.ts";
 import type { SimProcess } from "../process.ts";
 import { type Container, ContainerFile } from "./container.ts";
 import type { RegisteredDevice } from "./registered-device.ts";
@@ -104,7 +105,7 @@ export class VfioGroup {
 		if (this.#gone) return -ENODEV;
 		const answer = vfio_group_status.create();
 		answer.argsz = argsz;
-		if (this.#container) answer.flags = VFIO_GROUP_FLAGS_VIABLE | VFIO_GROUP_FLAGS_CONTAINER_SET;
+		if (this.#container || this.#iommufd) answer.flags = VFIO_GROUP_FLAGS_VIABLE | VFIO_GROUP_FLAGS_CONTAINER_SET;
 		else if (!this.iommuGroup.owned) answer.flags = VFIO_GROUP_FLAGS_VIABLE;
 		return argument.write(answer.bytes) ? 0 : -EFAULT;
 	}
@@ -114,16 +115,24 @@ export class VfioGroup {
 		if (!bytes) return -EFAULT;
 		const file = process.file(new DataView(bytes.buffer, bytes.byteOffset).getInt32(0, true));
 		if (!file) return -EBADF;
-		if (this.#container) return -EINVAL;
+		if (this.#container || this.#iommufd) return -EINVAL;
 		if (this.#gone) return -ENODEV;
+		if (file instanceof IommufdFile) return this.#setIommufd(file);
 		if (!(file instanceof ContainerFile)) return -EBADFD;
 		const result = file.container.attach(this);
 		if (result === 0) this.#container = file.container;
 		return result;
 	}
 
+	#setIommufd(file: IommufdFile): number {
+		const admitted = admitGroup(file.context);
+		if (admitted === 0) this.#iommufd = file.reference();
+		return admitted;
+	}
+
 	unsetContainer(): number {
-		if (!this.#container) return -EINVAL;
+		if (!this.#container && !this.#iommufd) return -EINVAL;
+		// An open device keeps a container's group in it, but needs /dev/iommu alone.
 		if (this.#users > 0) return -EBUSY;
 		this.#leaveContainer();
 		return 0;
@@ -134,7 +143,7 @@ export class VfioGroup {
 		if (typeof name === "number") return name;
 		const device = this.#find(name);
 		if (typeof device === "number") return device;
-		if (!this.#container?.iommu) return -EINVAL;
+		if (!this.#container?.iommu && !this.#iommufd) return -EINVAL;
 		if (process.descriptorsExhausted) return -EMFILE;
 		const file = device.open();
 		return typeof file === "number" ? file : process.installFile(file);
@@ -151,8 +160,11 @@ export class VfioGroup {
 
 	#leaveContainer(): void {
 		const container = this.#container;
+		const iommufd = this.#iommufd;
 		this.#container = undefined;
+		this.#iommufd = undefined;
 		container?.detach(this);
+		iommufd?.unreference();
 	}
 }
 

@@ -9,6 +9,7 @@ import { groupCases } from "./group.ts";
 import { interruptCases } from "./interrupts.ts";
 import { kvmCases } from "./kvm.ts";
 import { iommufdCases } from "./iommufd.ts";
+import { iommufdCompatibilityCases } from "./iommufd-compatibility.ts";
 import { lifetimeCases } from "./lifetime.ts";
 import { mapUnmapCases } from "./map-unmap.ts";
 import { randomCases } from "./random.ts";
@@ -26,6 +27,7 @@ export const CASES: readonly Case[] = [
 	...interruptCases,
 	...resetCases,
 	...iommufdCases,
+	...iommufdCompatibilityCases,
 	...featureCases,
 	...bindingCases,
 	...lifetimeCases,
