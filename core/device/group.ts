@@ -260,10 +260,14 @@ export class Group implements Disposable {
 	}
 }
 
-/** VFIO itself makes such a group for a device without an IOMMU, when `enable_unsafe_noiommu_mode` is on. */
+/**
+ * VFIO itself makes groups for devices without an IOMMU: for mediated ones, whose driver does their DMA, and, when
+ * `enable_unsafe_noiommu_mode` is on, for others. Only the nodes of the latter have another name.
+ */
 function hasNoIommu(kernel: Kernel, id: number): boolean {
 	try {
-		return readText(kernel, `/sys/kernel/iommu_groups/${id}/name`) === "vfio-noiommu";
+		if (readText(kernel, `/sys/kernel/iommu_groups/${id}/name`) !== "vfio-noiommu") return false;
+		return kernel.readDirectory("/dev/vfio").includes(`noiommu-${id}`);
 	} catch {
 		return false;
 	}

@@ -103,7 +103,7 @@ function chooseIommufd(
 			{ device: name, remedy: ["Open all devices of a group in the same way."] },
 		);
 	const present = sibling?.bound?.iommufd;
-	if (wanted && present && wanted !== present) throw groupElsewhere(name, groupId as number);
+	if (wanted && present && wanted !== present) throw groupElsewhere(name, groupId as number, sibling?.name);
 	const shared = wanted ?? present;
 	if (!shared) return releases.use(Iommufd.open(kernel));
 	releases.use(shared.retain());
@@ -125,7 +125,7 @@ function choosePlace(
 	const present = sibling?.bound?.ioas;
 	if (present) {
 		const elsewhere = wanted ? wanted !== present : addressSpace?.ioases.includes(present) === false;
-		if (elsewhere) throw groupElsewhere(device.name, device.groupId as number);
+		if (elsewhere) throw groupElsewhere(device.name, device.groupId as number, sibling?.name);
 		return { ioas: present, place: present.attach(device) };
 	}
 	if (wanted) return { ioas: wanted, place: wanted.attach(device) };

@@ -54,7 +54,7 @@ function joinContainer(group: Group, name: string, options: OpenOptions): Contai
 	if (present) {
 		const elsewhere = wanted ? wanted !== present : options.addressSpace?.containers.includes(present) === false;
 		if (!elsewhere) return present;
-		throw groupElsewhere(name, group.id);
+		throw groupElsewhere(name, group.id, [...group.devices][0]);
 	}
 	if (wanted) {
 		group.join(wanted, name);
@@ -71,10 +71,10 @@ function joinContainer(group: Group, name: string, options: OpenOptions): Contai
 }
 
 /** The IOMMU cannot tell the devices of a group apart, so that it cannot give them different memory. */
-export function groupElsewhere(device: string, group: number): VfioError {
+export function groupElsewhere(device: string, group: number, other = "a device"): VfioError {
 	return new VfioError(
 		"device-in-use",
-		`Cannot open ${device}: a device of its IOMMU group ${group} is open in another address space of this process`,
+		`Cannot open ${device}: ${other} of its IOMMU group ${group} is open in another address space of this process`,
 		{ device, remedy: ["Give all devices of a group the same container or address space."] },
 	);
 }

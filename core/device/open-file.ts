@@ -46,19 +46,32 @@ export function openFile(
 		return by("character-device", openByCdev(kernel, source, checked, releases), asked);
 	}
 	const location = source as DeviceLocation;
+	let reason: string;
+	try {
+		return by("group", openByGroupOrNot(kernel, location, checked, releases), "nothing else was asked for");
+	} catch (error) {
+		const missing = missingNode(error);
+		if (missing === undefined || options.container || options.group || cdevName(kernel, location) === undefined)
+			throw error;
+		reason = missing;
+	}
+	const file = openByCdev(kernel, location, checked, releases);
+	options.onReport?.(`${location.name} is opened by its character device ${file.node} with iommufd, since ${reason}`);
+	return by("character-device", file, reason);
+}
+
+/** What was opened is closed before it throws: a group that is open keeps its devices from iommufd. */
+function openByGroupOrNot(
+	kernel: Kernel,
+	location: DeviceLocation,
+	options: OpenOptions,
+	releases: Releases,
+): DeviceFile {
 	const attempt = new Releases();
 	try {
-		const file = openByGroup(kernel, location, checked, attempt);
-		const held = attempt.move();
-		releases.use(held);
-		return by("group", file, "nothing else was asked for");
-	} catch (error) {
-		const reason = missingNode(error);
-		if (reason === undefined || options.container || options.group || cdevName(kernel, location) === undefined)
-			throw error;
-		const file = openByCdev(kernel, location, checked, releases);
-		options.onReport?.(`${location.name} is opened by its character device ${file.node} with iommufd, since ${reason}`);
-		return by("character-device", file, reason);
+		const file = openByGroup(kernel, location, options, attempt);
+		releases.use(attempt.move());
+		return file;
 	} finally {
 		attempt[Symbol.dispose]();
 	}

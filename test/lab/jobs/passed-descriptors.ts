@@ -15,6 +15,7 @@ import { IoAddressSpace } from "../../../core/device/io-address-space.ts";
 import { KernelError } from "../../../core/errors.ts";
 import { bindGroup } from "../../../core/host/bind.ts";
 import { groupOf } from "../../../core/host/groups.ts";
+import { readText } from "../../../core/host/sysfs.ts";
 import { Iommufd } from "../../../core/iommu/iommufd.ts";
 import type { GuestMemory } from "../../../core/machine/machine.ts";
 import { O_RDWR } from "../../../core/uapi/fcntl.ts";
@@ -94,11 +95,16 @@ async function work({ device, fn, memory, messages }: Attached): Promise<string[
 	return problems;
 }
 
-/** The child, as nobody. */
+/** The child: once it is loaded, for which it finds what root has compiled, it is nobody for ever. */
 async function child(way: string): Promise<number> {
 	const { open, nodes } = WAYS[way] as (typeof WAYS)[string];
 	const problems: string[] = [];
-	if (process.getuid?.() !== NOBODY) problems.push(`it runs as ${process.getuid?.()}`);
+	process.setgroups?.([NOBODY]);
+	process.setgid?.(NOBODY);
+	process.setuid?.(NOBODY);
+	const status = readText(kernel, "/proc/self/status");
+	if (!/^Uid:\t65534\t65534/m.test(status) || !/^CapEff:\t0+$/m.test(status))
+		problems.push(`it is somebody: ${status}`);
 	for (const node of nodes(groupOf(kernel, EDU)).filter((one) => one !== "/dev/vfio/vfio")) {
 		try {
 			kernel.close(kernel.open(node, O_RDWR));
@@ -133,7 +139,7 @@ function parent(): number {
 			const { status, stdout, stderr, error } = spawnSync(
 				process.execPath,
 				[...process.execArgv, fileURLToPath(import.meta.url), way],
-				{ stdio: ["ignore", "pipe", "pipe", ...fds], uid: NOBODY, gid: NOBODY, encoding: "utf8", cwd: "/" },
+				{ stdio: ["ignore", "pipe", "pipe", ...fds], encoding: "utf8" },
 			);
 			for (const fd of fds) kernel.close(fd);
 			const problems = status === 0 ? [] : [...stdout.split("\n"), ...stderr.split("\n"), String(error ?? "")];
