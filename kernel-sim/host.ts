@@ -4,15 +4,19 @@
  * @module
  */
 import { formatPciAddress } from "../core/host/address.ts";
-import type { DeviceTreeNode } from "../core/platform/device-tree/node.ts";
+import { type DeviceTreeNode, deviceTreeNode } from "../core/platform/device-tree/node.ts";
 import { type LspciOptions, machineFromLspci } from "./from-lspci.ts";
 import { hostBridge, isaBridge, rootPort } from "./hardware/bridges.ts";
 import { programMachine } from "./hardware/firmware.ts";
 import { PciFunction } from "./hardware/function.ts";
 import { memoryDevice } from "./hardware/memory-device.ts";
 import { Edu } from "./hardware/models/edu.ts";
+import type { NetworkPeer } from "./hardware/models/network.ts";
 import type { Namespace } from "./hardware/models/nvme/mod.ts";
 import { Nvme } from "./hardware/models/nvme/mod.ts";
+import { PlatformHardware } from "./hardware/platform/hardware.ts";
+import { AmdXgbe } from "./hardware/platform/models/amd-xgbe/mod.ts";
+import { CalxedaXgmac } from "./hardware/platform/models/calxeda-xgmac/mod.ts";
 import { Machine, type MachineOptions } from "./hardware/topology.ts";
 
 /** Options of {@link Host.reference}. */
@@ -97,5 +101,45 @@ export class Host {
 		for (const address of ["0000:05:00.0", "0000:06:00.0"]) drivers.set(address, "nvme");
 		programMachine(machine);
 		return new Host(machine, drivers);
+	}
+
+	/**
+	 * A board with platform devices and no PCI bus, each device with an IOMMU group of its own. No such board was built; the
+	 * parts of its device tree are those of boards that were.
+	 *
+	 * | device | group | compatible | driver |
+	 * |---|---|---|---|
+	 * | fff51000.ethernet | 0 | calxeda,hb-xgmac | calxedaxgmac |
+	 * | e0700000.xgmac | 1 | amd,xgbe-seattle-v1a | amd-xgbe |
+	 * | e1000000.sram | 2 | mmio-sram, with no reset and no interrupt | |
+	 *
+	 * @param peers who is at the other end of each network controller's wire
+	 */
+	static board(
+		peers: { readonly xgmac?: NetworkPeer; readonly xgbe?: NetworkPeer } = {},
+		options: MachineOptions = {},
+	): Host {
+		const machine = new Machine(options);
+		const { xgmac, xgbe } = peers;
+		const clock = (name: string, phandle: number) =>
+			deviceTreeNode(name, {
+				compatible: "fixed-clock",
+				"#clock-cells": 0,
+				"clock-frequency": 250000000,
+				"clock-output-names": name,
+				phandle,
+			});
+		const calxeda = new CalxedaXgmac(xgmac ? { peer: xgmac } : {});
+		machine.plugPlatform(new PlatformHardware(CalxedaXgmac.description(), calxeda));
+		const amd = new AmdXgbe(xgbe ? { peer: xgbe } : {});
+		machine.plugPlatform(new PlatformHardware(AmdXgbe.description({ clocks: [1, 2] }), amd));
+		const sram = { kind: "mmio", address: 0xe1000000n, size: 0x10000, backing: "memory" } as const;
+		const node = deviceTreeNode("sram@e1000000", { compatible: ["acme,sram", "mmio-sram"] });
+		machine.plugPlatform(new PlatformHardware({ name: "e1000000.sram", regions: [sram], interrupts: [], node }));
+		const drivers = new Map([
+			["fff51000.ethernet", "calxedaxgmac"],
+			["e0700000.xgmac", "amd-xgbe"],
+		]);
+		return new Host(machine, drivers, [clock("dma-clock", 1), clock("ptp-clock", 2)]);
 	}
 }

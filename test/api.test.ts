@@ -73,13 +73,14 @@ describe("the public API", () => {
 			  class    KvmVm
 			  type     InterruptPin KvmVmOptions
 			core/machine/
-			  class    AddressDecoder AddressSpace HostBridge PciBus PciTopology RootBus RootPort
+			  class    AddressDecoder AddressSpace HostBridge PciBus PciTopology PlatformBus RootBus RootPort
 			  function formatSlotAddress missingRoom parseSlotAddress swizzle
 			  const    CONFIG_ADDRESS_PORT CONFIG_DATA_PORT FUNCTIONS_PER_SLOT PIN_COUNT SLOTS_PER_BUS
 			  type     AddressRange BridgeWindows DirectArea EcamWindow GuestBar GuestMemory GuestMemoryListener
-			           GuestMemoryRegion GuestPciFunction HotPlug HotPlugOptions InterruptSink PciBridge PciSlot PlacedBar
-			           Placement PlugOptions RootBusKvm RootBusOptions RootBusUpstream RootPortIdentity RootPortOptions
-			           SlotAddress TopologyOptions TopologyPlugOptions
+			           GuestMemoryRegion GuestPciFunction GuestPlatformDevice GuestPlatformInterrupt GuestPlatformRegion
+			           HotPlug HotPlugOptions InterruptSink PciBridge PciSlot PlacedBar Placement PlatformBusOptions
+			           PlatformLine PlatformPlacement PlatformSlot PlugOptions RootBusKvm RootBusOptions RootBusUpstream
+			           RootPortIdentity RootPortOptions SlotAddress TopologyOptions TopologyPlugOptions
 			core/pci/
 			  class    AssignedFunction
 			  function assignOptions mappableAreas needsSharedReset planFunction planMachineReset relocateMsix
@@ -95,6 +96,11 @@ describe("the public API", () => {
 			  function configMirror configWindow
 			  const    QUIRKS
 			  type     BarQuirk ConfigMirror ConfigWindow DeviceQuirk QuirkHost QuirkPlace QuirkStretch
+			core/platform/
+			  class    IrqQueue PlatformDevice
+			  function bindPlatformDevice planPlatformBind
+			  const    PLATFORM_PROPERTIES
+			  type     AssignablePlatformDevice IrqState PlatformBindPlan PlatformOptions
 			core/platform/device-tree/
 			  function cells64 cellsOf deviceTreeNode findPhandle printNode readDeviceTree stringsOf toDtb toDts
 			  const    HOST_DEVICE_TREE
@@ -150,6 +156,12 @@ describe("the public API", () => {
 			  class    PlatformHardware
 			  type     PlatformDescription PlatformInterconnect PlatformInterrupt PlatformModel PlatformPort
 			           PlatformRegion
+			kernel-sim/hardware/platform/models/amd-xgbe/
+			  class    AmdXgbe
+			  type     AmdXgbeOptions AmdXgbePlace
+			kernel-sim/hardware/platform/models/calxeda-xgmac/
+			  class    CalxedaXgmac
+			  type     CalxedaXgmacOptions CalxedaXgmacPlace
 			kernel-sim/linux/
 			  class    SimulatedLinux
 			  const    ALL_CAPABILITIES

@@ -12,6 +12,14 @@ export type * from "./hot-plug-event.ts";
 export { PIN_COUNT, swizzle } from "./intx.ts";
 export type * from "./kvm-bypass.ts";
 export * from "./machine.ts";
+export type {
+	GuestPlatformDevice,
+	GuestPlatformInterrupt,
+	GuestPlatformRegion,
+	PlatformLine,
+	PlatformSlot,
+} from "./platform.ts";
+export { PlatformBus, type PlatformBusOptions, type PlatformPlacement } from "./platform-bus.ts";
 export * from "./root-bus.ts";
 export * from "./root-port.ts";
 export type { RootPortIdentity } from "./root-port-registers.ts";

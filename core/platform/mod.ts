@@ -1,2 +1,7 @@
 /** Platform devices: those without a bus to be found on. @module */
+export { bindPlatformDevice, type PlatformBindPlan, planPlatformBind } from "./bind.ts";
 export * from "./device-tree/mod.ts";
+export type { AssignablePlatformDevice } from "./hardware.ts";
+export { IrqQueue, type IrqState } from "./irq-queue.ts";
+export { PLATFORM_PROPERTIES, type PlatformOptions } from "./options.ts";
+export { PlatformDevice } from "./platform-device.ts";

@@ -63,6 +63,12 @@ export { barTarget } from "./peer-to-peer.ts";
 export type { PlatformDescription, PlatformInterrupt, PlatformRegion } from "./platform/description.ts";
 export { PlatformHardware, type PlatformInterconnect } from "./platform/hardware.ts";
 export type { PlatformModel, PlatformPort } from "./platform/model.ts";
+export { AmdXgbe, type AmdXgbeOptions, type AmdXgbePlace } from "./platform/models/amd-xgbe/mod.ts";
+export {
+	CalxedaXgmac,
+	type CalxedaXgmacOptions,
+	type CalxedaXgmacPlace,
+} from "./platform/models/calxeda-xgmac/mod.ts";
 export type { PowerState } from "./pm-unit.ts";
 export { type CapturedFunction, describeConfig } from "./raw-config.ts";
 export type { SriovUnit, VirtualFunction, VirtualFunctionChange } from "./sriov.ts";

@@ -8,6 +8,7 @@ import { join } from "node:path";
 import {
 	AssignedFunction,
 	bindGroup,
+	bindPlatformDevice,
 	type Container,
 	type GuestBar,
 	type Iommu,
@@ -15,6 +16,8 @@ import {
 	type Kernel,
 	type MachineEvent,
 	PciTopology,
+	PlatformBus,
+	PlatformDevice,
 	type Releases,
 	type SharedResetCandidate,
 	VfioDevice,
@@ -165,6 +168,21 @@ const RING_TWICE = `
 	linux.clock.settle();
 	expect([device.readRegion(0, 0, 4), interrupts]).toEqual([2, 2]);`;
 
+/** The board of platform devices. */
+class OnBoard {
+	readonly kernel: SimProcess = new SimulatedLinux({ host: Host.board() }).process();
+	constructor(bound = true) {
+		if (bound) bindPlatformDevice(this.kernel, "fff51000.ethernet");
+	}
+	get nic(): PlatformDevice {
+		return PlatformDevice.attach(VfioDevice.open(this.kernel, { platform: "fff51000.ethernet" }, { kind: "platform" }));
+	}
+	get bus(): PlatformBus {
+		const interrupts = { first: 112, count: 64 };
+		return new PlatformBus({ base: 0xc000000n, size: 0x2000000n, interrupts, setLine: () => {} });
+	}
+}
+
 /** By file, or by folder for the files without an entry, below the repository's root. */
 const PLACES = {
 	"README.md": ({ code }) =>
@@ -235,6 +253,9 @@ const PLACES = {
 			},
 		};
 	},
+	"core/machine/platform-bus.ts": () => ({ environment: new OnBoard() }),
+	"core/platform/": () => ({ environment: new OnBoard() }),
+	"core/platform/bind.ts": () => ({ environment: new OnBoard(false) }),
 	"core/release.ts": () => ({ environment: Object.assign(new Booted(), { Thing }) }),
 	"core/tracing-kernel.ts": () => ({
 		environment: new Bound(),

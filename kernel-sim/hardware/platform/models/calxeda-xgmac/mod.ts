@@ -1,0 +1,2 @@
+/** Calxeda's XGMAC. @module */
+export { CalxedaXgmac, type CalxedaXgmacOptions, type CalxedaXgmacPlace } from "./calxeda-xgmac.ts";
