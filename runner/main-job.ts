@@ -1,14 +1,17 @@
 import type { BoundGroup } from "../core/host/bind.ts";
 import type { Kernel } from "../core/kernel.ts";
+import { formatSlotAddress } from "../core/machine/slot-address.ts";
+import type { MachineEvent, QmpMachine } from "../core/qmp/mod.ts";
 import { Releases } from "../core/release.ts";
 import { type TracedCall, TracingKernel } from "../core/tracing-kernel.ts";
 import { BoundGroups } from "./bound-groups.ts";
 import type { DeviceOption } from "./cli/device-option.ts";
 import type { IommufdOption } from "./cli/iommufd-option.ts";
 import type { RootPortOption } from "./cli/root-port-option.ts";
-import { DeviceHost } from "./device-host.ts";
+import { type AssignedDevice, DeviceHost } from "./device-host.ts";
 import { IommufdObjects } from "./iommufd-objects.ts";
 import { GuestMachine, guestProgram } from "./machine/mod.ts";
+import { ControlledMachine } from "./qmp/controlled-machine.ts";
 import type { DeviceReport, RunReport } from "./run-report.ts";
 
 /** Something that happens while the main job runs, for whoever shows it. */
@@ -19,7 +22,16 @@ export type RunEvent =
 	| { readonly type: "guest"; readonly line: string }
 	| { readonly type: "interrupt-mode"; readonly address: string; readonly mode: string }
 	| { readonly type: "report"; readonly message: string }
+	| { readonly type: "machine"; readonly event: MachineEvent }
 	| { readonly type: "call"; readonly call: TracedCall };
+
+/** Somebody who controls the machine of a main job. */
+export interface MachineControl {
+	/** Learns of what happens in it. */
+	tell(event: MachineEvent): void;
+	/** The machine has ended, and its devices are given back. */
+	close(): Promise<void>;
+}
 
 /** What the main job does. */
 export interface MainJob {
@@ -33,8 +45,14 @@ export interface MainJob {
 	readonly iommufds?: readonly IommufdOption[];
 	/** The guest program's options, such as `interrupt=msix blocks=256`. */
 	readonly commandLine: string;
-	/** Milliseconds until a guest that does not end is ended. */
+	/** Milliseconds until a guest that does not end is ended; Infinity for never. */
 	readonly timeLimit: number;
+	/** Puts the machine into somebody's hands, with its devices in it and before the guest starts. */
+	readonly control?: (machine: QmpMachine) => MachineControl | Promise<MachineControl>;
+	/** A device that is added names itself by `host` or by `sysfsdev`, never by both. */
+	readonly oneReference?: boolean;
+	/** The guest starts when whoever controls the machine says so. */
+	readonly paused?: boolean;
 	/** Which calls are traced, by name. */
 	readonly trace?: (name: string) => boolean;
 	/** Learns of what happens while it happens. */
@@ -74,9 +92,9 @@ export async function runMainJob(job: MainJob): Promise<RunReport> {
 	};
 	let outcome: RunReport["outcome"];
 	let machine: GuestMachine | undefined;
+	let control: MachineControl | undefined;
+	let quit = false;
 	try {
-		const groups = new BoundGroups(kernel, (group) => tell({ type: "bound", group }));
-		for (const { reference } of job.devices) releases.use(groups.hold(reference));
 		const guest = await GuestMachine.create({
 			kernel,
 			program: guestProgram(),
@@ -85,28 +103,42 @@ export async function runMainJob(job: MainJob): Promise<RunReport> {
 		});
 		machine = guest;
 		releases.defer(() => guest.close());
+		const controlled = controlledMachine(kernel, guest, job, releases, report, (event) => {
+			if (job.control) tell({ type: "machine", event });
+			quit ||= event.type === "shutdown" && event.reason === "host-qmp-quit";
+			control?.tell(event);
+		});
 		guest.onEvent((event) => {
 			if (event.type === "console") {
 				report.console.push(event.line);
+				if (report.console.length > CONSOLE_LINES) report.console.shift();
 				tell({ type: "guest", line: event.line });
 			} else if (event.type === "result") report.results[event.name] = event.value;
+			else if (event.type === "finished") controlled.guestEnded();
 		});
-		assign(kernel, guest, job, releases, report, tell);
-		const abort = () => void guest.stop();
+		const abort = () => controlled.interrupted();
 		job.interrupted?.addEventListener("abort", abort);
 		releases.defer(() => job.interrupted?.removeEventListener("abort", abort));
-		if (job.interrupted?.aborted) await guest.stop();
+		if (job.paused) await guest.pause();
+		control = await job.control?.(controlled);
+		if (job.interrupted?.aborted) abort();
+		else if (!job.paused) controlled.start();
 		const { kind, reason, duration } = await guest.run();
 		outcome = { kind, reason, guestMilliseconds: duration };
 	} finally {
 		// The processor stands still before anything is taken from it.
 		await machine?.stop();
-		releases[Symbol.dispose]();
+		try {
+			releases[Symbol.dispose]();
+		} finally {
+			await control?.close();
+		}
 	}
 	return {
 		...report,
 		passed: outcome.kind === "pass",
 		outcome,
+		quit,
 		kernel: kernel.name,
 		calls: Object.fromEntries([...kernel.counts].sort(([a], [b]) => (a < b ? -1 : 1))),
 		milliseconds: performance.now() - started,
@@ -121,56 +153,82 @@ type Mutable<T> = {
 			: T[K];
 };
 
-function assign(
+/** A machine that runs for long is remembered by its last lines, and its first devices. */
+const CONSOLE_LINES = 10_000;
+const DEVICE_REPORTS = 1000;
+
+/** The machine with its ports and the devices that it starts with. */
+function controlledMachine(
 	kernel: Kernel,
-	machine: GuestMachine,
+	guest: GuestMachine,
 	job: MainJob,
 	releases: Releases,
 	report: Mutable<Pick<RunReport, "devices" | "mappings">>,
-	tell: (event: RunEvent) => void,
-): void {
+	tellMachine: (event: MachineEvent) => void,
+): ControlledMachine {
+	const tell = job.onEvent ?? (() => {});
+	const { topology, memory } = guest;
+	const { rootPorts = [], iommufds: objects = [], oneReference = false } = job;
 	const onReport = (message: string) => tell({ type: "report", message });
-	for (const { id, options } of job.rootPorts ?? []) machine.topology.addRootPort(id, options);
-	const iommufds = releases.use(new IommufdObjects(kernel, job.iommufds));
-	const host = new DeviceHost({ kernel, memory: machine.memory, topology: machine.topology, iommufds, onReport });
-	for (const option of job.devices) {
-		const vectors: number[] = [];
-		let mode = "none";
-		const {
-			device,
-			function: { plan },
-			placement: { bus, address },
-		} = releases.use(
-			host.assign(option, (fn) => {
-				fn.onEvent((event) => {
-					if (event.type === "interrupt") {
-						vectors[event.vector] = (vectors[event.vector] ?? 0) + 1;
-						mode = event.kind;
-					} else if (event.type === "interrupt-mode")
-						tell({ type: "interrupt-mode", address: fn.name, mode: event.mode });
-				});
-			}),
-		);
-		const assigned: DeviceReport = {
-			address: device.name,
-			id: option.id ?? device.name,
-			group: device.groupId,
-			guestBus: bus.name,
-			guestSlot: `${address.device.toString(16).padStart(2, "0")}.${address.function}`,
-			bars: plan.bars,
-			problems: plan.problems,
-			get interruptMode() {
-				return mode;
+	for (const { id, options } of rootPorts) topology.addRootPort(id, options);
+	const iommufds = releases.use(new IommufdObjects(kernel, objects));
+	const host = new DeviceHost({ kernel, memory, topology, iommufds, onReport });
+	const controlled = releases.use(
+		new ControlledMachine({
+			clock: kernel.clock,
+			topology,
+			processor: {
+				pause: () => guest.pause(),
+				resume: () => guest.resume(),
+				reset: () => guest.reset(),
+				end: () => void guest.stop(),
 			},
-			get interrupts() {
-				return Array.from(vectors, (count) => count ?? 0);
+			host,
+			groups: new BoundGroups(kernel, (group) => tell({ type: "bound", group })),
+			parts: { rootPorts, iommufds: objects },
+			oneReference,
+			tell: tellMachine,
+			onReport,
+			onAssigned: (option, assigned) => {
+				const device = reportOn(option, assigned, tell);
+				if (report.devices.length < DEVICE_REPORTS) report.devices.push(device);
+				tell({ type: "assigned", device });
 			},
-		};
-		report.devices.push(assigned);
-		tell({ type: "assigned", device: assigned });
-	}
+		}),
+	);
+	for (const option of job.devices) controlled.assign(option);
 	for (const { start, size } of host.mappings) {
 		report.mappings.push({ iova: start, size });
 		tell({ type: "mapped", iova: start, size });
 	}
+	return controlled;
+}
+
+/** What is told of a device; it follows what the guest makes of it. */
+function reportOn(option: DeviceOption, assigned: AssignedDevice, tell: (event: RunEvent) => void): DeviceReport {
+	const { device, function: fn, placement } = assigned;
+	const { bus, address } = placement;
+	const vectors: number[] = [];
+	let mode = "none";
+	fn.onEvent((event) => {
+		if (event.type === "interrupt") {
+			vectors[event.vector] = (vectors[event.vector] ?? 0) + 1;
+			mode = event.kind;
+		} else if (event.type === "interrupt-mode") tell({ type: "interrupt-mode", address: fn.name, mode: event.mode });
+	});
+	return {
+		address: device.name,
+		id: option.id ?? device.name,
+		group: device.groupId,
+		guestBus: bus.name,
+		guestSlot: formatSlotAddress(address),
+		bars: fn.plan.bars,
+		problems: fn.plan.problems,
+		get interruptMode() {
+			return mode;
+		},
+		get interrupts() {
+			return Array.from(vectors, (count) => count ?? 0);
+		},
+	};
 }

@@ -1,16 +1,8 @@
 #!/usr/bin/env node
-import { existsSync, readFileSync } from "node:fs";
+import { readFileSync } from "node:fs";
 import process from "node:process";
 import { main } from "./cli/main.ts";
-
-/** The sources are one folder below package.json, the built program is two. */
-function readVersion(): string {
-	for (const path of ["../package.json", "../../package.json"]) {
-		const manifest = new URL(path, import.meta.url);
-		if (existsSync(manifest)) return JSON.parse(readFileSync(manifest, "utf8")).version;
-	}
-	return "unknown";
-}
+import { readVersion } from "./version.ts";
 
 const interrupt = new AbortController();
 /** A launcher may pass on a signal that the terminal has sent to us already: within this time it is the same one. */

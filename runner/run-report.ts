@@ -29,9 +29,11 @@ export interface RunReport {
 	readonly passed: boolean;
 	/** How the guest ended. */
 	readonly outcome: Pick<GuestOutcome, "kind" | "reason"> & { readonly guestMilliseconds: number };
+	/** Whoever controlled the machine has ended it. */
+	readonly quit: boolean;
 	/** Which kernel. */
 	readonly kernel: string;
-	/** In the order of {@link MainJob.devices}. */
+	/** In the order of {@link MainJob.devices}, and then those that were added, as long as there are not too many. */
 	readonly devices: readonly DeviceReport[];
 	/** What was mapped for DMA when the guest started. */
 	readonly mappings: readonly { readonly iova: bigint; readonly size: bigint }[];

@@ -192,15 +192,18 @@ describe("the public API", () => {
 			"runner/
 			  class    HostClock
 			  function planDevice runMainJob
-			  type     DevicePlan DevicePlanOptions DeviceReport MainJob RunEvent RunReport
+			  type     DevicePlan DevicePlanOptions DeviceReport MachineControl MainJob RunEvent RunReport
 			runner/cli/
 			  class    UsageError
-			  function parseDeviceOption parseRootPortOption
-			  type     AssignedKind AssignedReference DeviceOption RootPortOption
+			  function parseDeviceOption parseRootPortOption parseSocketOption
+			  type     AssignedKind AssignedReference DeviceOption RootPortOption SocketOption
 			runner/machine/
 			  class    GuestMachine
 			  function guestProgram
-			  type     GuestEvent GuestMachineOptions GuestOutcome GuestStatistics SlotState"
+			  type     GuestEvent GuestMachineOptions GuestOutcome GuestStatistics SlotState
+			runner/qmp/
+			  function serveQmp
+			  type     QmpServer QmpStreams"
 		`);
 	});
 

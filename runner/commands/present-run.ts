@@ -1,4 +1,5 @@
 import type { BarPlan } from "../../core/pci/bar-areas.ts";
+import type { MachineEvent } from "../../core/qmp/mod.ts";
 import { type DeviceOption, referenceName } from "../cli/device-option.ts";
 import type { Terminal } from "../cli/terminal.ts";
 import { count, formatSize, hex, table } from "../cli/text.ts";
@@ -21,7 +22,11 @@ export class Presenter {
 
 	start(opened: OpenedHost, devices: readonly DeviceOption[]): void {
 		this.#say(`Host: ${opened.description}, ${opened.kernel.name}`);
-		this.#say(`Assigning ${devices.map(({ reference }) => referenceName(reference)).join(", ")} to the embedded guest`);
+		if (devices.length === 0) this.#say("The embedded guest starts without a device");
+		else
+			this.#say(
+				`Assigning ${devices.map(({ reference }) => referenceName(reference)).join(", ")} to the embedded guest`,
+			);
 	}
 
 	event(event: RunEvent): void {
@@ -48,6 +53,9 @@ export class Presenter {
 				return;
 			case "report":
 				this.#say(`  note: ${event.message}`);
+				return;
+			case "machine":
+				this.#say(`  ${describeEvent(event.event)}`);
 				return;
 			case "call":
 				if (this.#trace && !this.#quiet)
@@ -119,7 +127,29 @@ function lastLine(report: RunReport, simulation: SimulationReport | undefined): 
 	if (report.passed)
 		return `PASS: the guest used ${count(report.devices.length, "device")} with ${count(interrupts, "interrupt")} in ${time}${leaked}`;
 	const reason = report.outcome.reason || report.outcome.kind;
+	if (report.outcome.kind === "stopped" && report.quit)
+		return `QUIT: the machine had ${count(report.devices.length, "device")} with ${count(interrupts, "interrupt")} in ${time}${leaked}`;
 	return `${report.outcome.kind === "stopped" ? "STOPPED" : "FAIL"}: the guest did not pass: ${reason}, after ${time}${leaked}`;
+}
+
+function describeEvent(event: MachineEvent): string {
+	switch (event.type) {
+		case "device-deleted":
+			return `${event.id} has left the guest, and is closed`;
+		case "unplug-refused":
+			return `${event.id}: the guest keeps it`;
+		case "device-error":
+			return `${event.id}: the device reports an error that the host cannot correct`;
+		case "device-requested":
+			return `${event.id}: the host wants it back (request ${event.count}: ${event.action})`;
+		case "stop":
+			return "the guest stands still";
+		case "resume":
+			return "the guest goes on";
+		case "reset":
+		case "shutdown":
+			return `the machine has ${event.type === "reset" ? "been reset" : "ended"}: ${event.reason}`;
+	}
 }
 
 /** A run as data, for `--json`: addresses and sizes as hexadecimal strings where they may exceed 2^53. */

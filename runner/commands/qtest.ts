@@ -3,6 +3,7 @@ import type { Command } from "../cli/command.ts";
 import { MACHINE_OPTIONS, machineOptions } from "../cli/machine-options.ts";
 import type { ParsedArguments } from "../cli/options.ts";
 import { parseSize } from "../cli/size.ts";
+import { parseSocketOption } from "../cli/socket-option.ts";
 import { UsageError } from "../cli/usage-error.ts";
 import { assemble, openEndpoint, type QtestEndpoint, type QtestStreams, serve } from "../qtest/mod.ts";
 import { HOST_OPTIONS, openHost } from "./host-options.ts";
@@ -63,12 +64,8 @@ function endpointIn(parsed: ParsedArguments): QtestEndpoint | undefined {
 	if ((socket !== undefined) === parsed.values.has("stdio"))
 		throw new UsageError("qtest speaks either at -qtest unix:PATH or on --stdio: give one of them");
 	if (socket === undefined) return undefined;
-	const parts = /^unix:([^,]+)((?:,[^,]*)*)$/.exec(socket);
-	const flags = (parts?.[2] ?? "").split(",").filter(Boolean);
-	const unknown = flags.find((flag) => !["server", "server=on", "server=off", "wait=on", "wait=off"].includes(flag));
-	if (!parts || unknown !== undefined)
-		throw new UsageError(`Option "--qtest" takes unix:PATH or unix:PATH,server=on, not "${socket}"`);
-	return { path: parts[1] ?? "", listen: flags.includes("server") || flags.includes("server=on") };
+	const option = parseSocketOption("qtest", socket);
+	return option.type === "unix" ? option : undefined;
 }
 
 async function open(endpoint: QtestEndpoint | undefined, interrupted: AbortSignal): Promise<QtestStreams | undefined> {

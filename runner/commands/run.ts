@@ -5,11 +5,13 @@ import { parseDeviceOption } from "../cli/device-option.ts";
 import { MACHINE_OPTIONS, machineOptions } from "../cli/machine-options.ts";
 import { choice, integer, type ParsedArguments } from "../cli/options.ts";
 import type { Terminal } from "../cli/terminal.ts";
+import { UsageError } from "../cli/usage-error.ts";
 import { diskChecksum, openDisk } from "../disk.ts";
 import { runMainJob } from "../main-job.ts";
 import { simulationReport } from "../simulation-report.ts";
 import { HOST_OPTIONS, openHost } from "./host-options.ts";
 import { Presenter, runAsData } from "./present-run.ts";
+import { controlByQmp, QMP_OPTIONS, qmpOptions } from "./qmp-options.ts";
 import { traceFilter } from "./trace-filter.ts";
 
 /** The NVMe controller of the host that comes with the program. */
@@ -23,6 +25,7 @@ export const run: Command = {
 	details: [
 		"Gives each device's IOMMU group to vfio-pci, opens it, maps the guest's memory for its DMA and plugs it into the\nguest, which finds it, places its BARs, enables its interrupts and moves data. Afterwards everything is given back.",
 		`Without -device it assigns vfio-pci,host=${DEFAULT_DEVICE}.`,
+		"With -qmp the machine runs until it is told to quit, and devices can be added below its root ports and removed:\nany QMP client can drive it, such as nc -U PATH. Dialect wire writes what QEMU writes; doc what StratoVirt's\ndocumentation has. device_add takes what -device takes, by the same names.",
 	],
 	options: [
 		...MACHINE_OPTIONS,
@@ -34,7 +37,8 @@ export const run: Command = {
 			value: "FILE",
 			help: "the simulated NVMe disk's content; the guest writes to it and puts back what was there",
 		},
-		{ name: "timeout", value: "SECONDS", help: "ends a guest that does not end (60)" },
+		{ name: "timeout", value: "SECONDS", help: "ends a guest that does not end (60; never, with -qmp)" },
+		...QMP_OPTIONS,
 		{
 			name: "trace",
 			value: "NAMES",
@@ -46,6 +50,7 @@ export const run: Command = {
 	examples: [
 		"vfio-ts run",
 		"vfio-ts run --interrupt intx --trace VFIO_DEVICE_SET_IRQS",
+		"vfio-ts run -qmp unix:/tmp/q,server,nowait -device pcie-root-port,id=pcie.1",
 		"vfio-ts run --host-file host.txt -device vfio-pci,host=0000:05:00.0",
 		"sudo vfio-ts run --kernel linux -device vfio-pci,host=0000:05:00.0",
 	],
@@ -55,17 +60,22 @@ export const run: Command = {
 async function runCommand(parsed: ParsedArguments, terminal: Terminal): Promise<number> {
 	const interrupts = choice(parsed, "interrupt", ["msix", "msi", "intx"], "msix");
 	const blocks = integer(parsed, "blocks", 1, 100_000, 256);
-	const seconds = integer(parsed, "timeout", 1, 86_400, 60);
 	const trace = traceFilter(parsed.values.get("trace")?.[0]);
 	const { devices: given, rootPorts, iommufds } = machineOptions(parsed);
-	const devices = given.length > 0 ? given : [parseDeviceOption(`vfio-pci,host=${DEFAULT_DEVICE}`)];
+	const qmp = qmpOptions(parsed);
+	const data = parsed.values.has("json");
+	if (data && qmp?.socket.type === "stdio")
+		throw new UsageError("--json and -qmp stdio both want standard output: give one");
+	const seconds = integer(parsed, "timeout", 1, 86_400, qmp ? Number.POSITIVE_INFINITY : 60);
+	const devices = given.length > 0 || qmp ? given : [parseDeviceOption(`vfio-pci,host=${DEFAULT_DEVICE}`)];
 	const disk = simulatedDisk(parsed);
 	const models = defaultModels().register({ classCode: 0x010802 }, (description, name) =>
 		serveNvme(description, name, { namespaces: [disk] }),
 	);
 	const opened = await openHost(parsed, terminal, { interrupts, namespaces: [disk] }, { models });
-	const data = parsed.values.has("json");
-	const presenter = new Presenter(terminal, { quiet: data || parsed.values.has("quiet"), trace: trace !== undefined });
+	// Standard output belongs to the client where that is who QMP is spoken to.
+	const screen = qmp?.socket.type === "stdio" ? { ...terminal, print: terminal.complain } : terminal;
+	const presenter = new Presenter(screen, { quiet: data || parsed.values.has("quiet"), trace: trace !== undefined });
 	try {
 		// On a real device nobody knows what the blocks hold; there the guest compares what it reads in several ways.
 		const expected = opened.linux ? ` checksum=${diskChecksum(disk, blocks)}` : "";
@@ -75,9 +85,10 @@ async function runCommand(parsed: ParsedArguments, terminal: Terminal): Promise<
 			devices,
 			rootPorts,
 			iommufds,
-			commandLine: `interrupt=${interrupts} blocks=${blocks}${expected}`,
+			commandLine: `interrupt=${interrupts} blocks=${blocks}${expected}${qmp ? " hotplug=0" : ""}`,
 			timeLimit: seconds * 1000,
 			...(trace ? { trace } : {}),
+			...(qmp ? controlByQmp(qmp, terminal.interrupted) : {}),
 			onEvent: (event) => presenter.event(event),
 			interrupted: terminal.interrupted,
 		});
@@ -86,7 +97,7 @@ async function runCommand(parsed: ParsedArguments, terminal: Terminal): Promise<
 		if (data) terminal.print(JSON.stringify(runAsData(opened.description, report, simulation)));
 		else presenter.summary(report, simulation);
 		if (terminal.interrupted.aborted) return 130;
-		return report.passed && clean ? 0 : 1;
+		return (report.passed || report.quit) && clean ? 0 : 1;
 	} catch (error) {
 		if (!(error instanceof VfioError || error instanceof KernelError) || !opened.linux) throw error;
 		const { leaked } = simulationReport(opened.linux, []);

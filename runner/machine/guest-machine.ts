@@ -21,7 +21,7 @@ export interface GuestMachineOptions {
 	readonly commandLine?: string;
 	/** Bytes of RAM, a power of two from 1 MiB; 16 MiB when left out. */
 	readonly memorySize?: number;
-	/** Ends a guest that does not end by itself, in milliseconds of the host's clock; 60 000 when left out. */
+	/** Ends a guest that does not end by itself, in milliseconds of the host's clock; 60 000 when left out. Infinity: never. */
 	readonly timeLimit?: number;
 	/**
 	 * Compiles guest code to WebAssembly. Off when left out: device DMA happens inside the kernel, where v86 does not see it,
@@ -128,6 +128,7 @@ export class GuestMachine implements AsyncDisposable {
 	#ram!: GuestRam;
 	#verdict: { passed: boolean; reason: string } | undefined;
 	#started: number | undefined;
+	#paused = false;
 	#outcome: GuestOutcome | undefined;
 	#finish: (outcome: GuestOutcome) => void = () => {};
 	readonly #finished: Promise<GuestOutcome>;
@@ -210,13 +211,38 @@ export class GuestMachine implements AsyncDisposable {
 	run(): Promise<GuestOutcome> {
 		if (this.#started === undefined && this.#outcome === undefined) {
 			this.#started = performance.now();
-			this.#limit = setTimeout(
-				() => this.#end("timeout", `it was still running after ${this.#timeLimit} ms`),
-				this.#timeLimit,
-			);
-			this.#processor.start();
+			if (Number.isFinite(this.#timeLimit))
+				this.#limit = setTimeout(
+					() => this.#end("timeout", `it was still running after ${this.#timeLimit} ms`),
+					this.#timeLimit,
+				);
+			if (!this.#paused) this.#processor.start();
 		}
 		return this.#finished;
+	}
+
+	/** Has the guest stand still between two instructions, or not start with {@link run}. Its devices go on. */
+	async pause(): Promise<void> {
+		this.#paused = true;
+		await this.#processor.pause();
+	}
+
+	/** Lets a paused guest go on. */
+	resume(): void {
+		if (!this.#paused) return;
+		this.#paused = false;
+		if (this.#started !== undefined && this.#outcome === undefined) this.#processor.start();
+	}
+
+	/** Resets every function and the processor, whose program starts anew. A paused guest stays paused. */
+	async reset(): Promise<void> {
+		await this.#processor.pause();
+		if (this.#outcome !== undefined) return;
+		this.topology.reset();
+		this.#console.flush();
+		this.#verdict = undefined;
+		this.#processor.reset();
+		if (this.#started !== undefined && !this.#paused) this.#processor.start();
 	}
 
 	/** Ends the run, if there is one, and releases every timer. The machine cannot run again. */

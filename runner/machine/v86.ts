@@ -9,7 +9,8 @@
  * - `run_hardware_timers` is called between stretches of guest code, never inside one;
  * - `cpu_event_halt` is called when the guest halts with interrupts off;
  * - the export `allocate_memory` returns where guest RAM starts in the WebAssembly memory;
- * - EFLAGS is the 32-bit word at 120, and the size of RAM the one at 812;
+ * - EAX is the 32-bit word at 64, EFLAGS the one at 120, and the size of RAM the one at 812;
+ * - a 32-bit read of port 0xf4 loads the multiboot program and sets the processor up for it, but for EAX, which it returns;
  * - the local APIC's registers are 32-bit words from `get_apic_addr()`: IRR from word 16, TMR from word 32;
  * - an 8259 is bytes from `get_pic_addr_*()`: enabled lines, first vector, ISR, IRR, whether it is the first, and as the
  *   last but one the levels of its lines.
@@ -95,6 +96,7 @@ const EXPORTS = [
 	"get_pic_addr_master",
 	"get_pic_addr_slave",
 ];
+const EAX_WORD = 64 / 4;
 const EFLAGS_WORD = 120 / 4;
 const MEMORY_SIZE_WORD = 812 / 4;
 const EFLAGS_RESERVED = 0x2;
@@ -116,6 +118,7 @@ const OCW2_SPECIFIC = 0x40;
 /** The second 8259 sits on line 2 of the first. */
 const CASCADE = 1 << 2;
 const IRQ_LINES = 16;
+const MULTIBOOT_PORT = 0xf4;
 const PAGE = 4096;
 
 /** The emulated processor with its RAM, its interrupt controllers and v86's chipset. */
@@ -124,6 +127,7 @@ export class Processor {
 	#emulator!: V86;
 	#exports!: Exports;
 	#stopIdling: Import = () => 0;
+	#v86PortRead: Import = () => 0;
 	#ramBase = 0;
 	#ram = new Uint8Array(0);
 	#words = new Int32Array(0);
@@ -159,6 +163,24 @@ export class Processor {
 	/** Lets the guest run. */
 	start(): void {
 		void this.#emulator.run();
+	}
+
+	/** Has the guest stand still between two instructions; {@link start} lets it go on. */
+	async pause(): Promise<void> {
+		if (this.#stopped !== undefined) return;
+		const paused = this.#emulator.stop();
+		this.#stopIdling();
+		await paused;
+	}
+
+	/** As after {@link create}: zeroed RAM, the program loaded, the processor at its first instruction. The guest must be paused. */
+	reset(): void {
+		if (this.#stopped !== undefined) return;
+		this.#emulator.restart();
+		this.ram.fill(0);
+		// v86 loads a multiboot program when this port is read, which its own option ROM would do.
+		const magic = this.#v86PortRead(MULTIBOOT_PORT);
+		this.#cpuWords()[EAX_WORD] = magic;
 	}
 
 	/** Stops the guest for good and releases v86's timers. */
@@ -317,6 +339,7 @@ export class Processor {
 		const absent = EXPORTS.filter((name) => instance.exports[name] === undefined);
 		if (absent.length > 0) throw unknownVersion(`its processor does not export ${absent.join(", ")}`);
 		this.#stopIdling = given["stop_idling"] as Import;
+		this.#v86PortRead = given["io_port_read32"] as Import;
 		this.#exports = instance.exports as unknown as Exports;
 		return {
 			...instance.exports,

@@ -17,7 +17,7 @@ import { Releases } from "../../core/release.ts";
 import type { BoundGroups } from "../bound-groups.ts";
 import type { DeviceOption } from "../cli/device-option.ts";
 import { checkDevice, type MachineOptions } from "../cli/machine-options.ts";
-import type { AssignedDevice, DeviceHost, OpenedDevice } from "../device-host.ts";
+import type { AssignedDevice, DeviceHost } from "../device-host.ts";
 import { deviceRequestOption, isOn, REQUIRE_ROOM } from "./device-request.ts";
 
 /** The processor of a machine that is controlled, with everything that is reset along with it. */
@@ -48,8 +48,8 @@ export interface ControlledMachineOptions {
 	/** Learns of what happens. */
 	readonly tell: (event: MachineEvent) => void;
 	readonly onReport: (message: string) => void;
-	/** Learns of the functions of devices before the guest can see them. */
-	readonly onAttached?: (fn: AssignedFunction, option: DeviceOption) => void;
+	/** Learns of each device that is in the machine, before the guest sees it. */
+	readonly onAssigned?: (option: DeviceOption, assigned: AssignedDevice) => void;
 	/** Nanoseconds that a guest has to let go of a device; 5 s when left out. */
 	readonly patience?: number;
 }
@@ -86,9 +86,9 @@ export class ControlledMachine implements QmpMachine, Disposable {
 		const releases = new Releases();
 		try {
 			releases.use(groups.hold(option.reference));
-			const assigned = releases.use(host.assign(option, (fn) => this.#attached(fn, option)));
-			const held = releases.move();
-			this.#devices.register(option.id, assigned.function, held);
+			const assigned = releases.use(host.assign(option, (fn) => this.#attached(fn)));
+			this.#options.onAssigned?.(option, assigned);
+			this.#devices.register(option.id, assigned.function, releases.move());
 			return assigned;
 		} finally {
 			releases[Symbol.dispose]();
@@ -133,19 +133,26 @@ export class ControlledMachine implements QmpMachine, Disposable {
 		this.#end(true, "guest-shutdown");
 	}
 
+	/** Whoever started the program wants it to end. */
+	interrupted(): void {
+		this.#end(false, "host-signal");
+	}
+
 	addDevice(request: DeviceRequest): void {
 		const { host, groups, parts, oneReference = false } = this.#options;
 		const option = deviceRequestOption(request, oneReference);
 		checkDevice(option, { devices: [], ...parts });
 		const { id, bus, addr: address, multifunction } = option;
 		const requireRoom = isOn(request.properties[REQUIRE_ROOM]);
-		this.#devices.add({ id, bus, address, multifunction, requireRoom }, (): OpenedDevice => {
+		this.#devices.add({ id, bus, address, multifunction, requireRoom }, () => {
 			const releases = new Releases();
 			try {
 				releases.use(groups.hold(option.reference));
-				const opened = releases.use(host.open(option, (fn) => this.#attached(fn, option)));
+				const opened = releases.use(host.open(option, (fn) => this.#attached(fn)));
+				const placement = this.#options.topology.checkHotPlug({ bus, address, multifunction }, opened.function.name);
+				this.#options.onAssigned?.(option, { ...opened, placement });
 				const held = releases.move();
-				return { ...opened, [Symbol.dispose]: () => held[Symbol.dispose]() };
+				return { function: opened.function, [Symbol.dispose]: () => held[Symbol.dispose]() };
 			} finally {
 				releases[Symbol.dispose]();
 			}
@@ -173,9 +180,8 @@ export class ControlledMachine implements QmpMachine, Disposable {
 		this.#options.processor.end();
 	}
 
-	#attached(fn: AssignedFunction, option: DeviceOption): void {
+	#attached(fn: AssignedFunction): void {
 		fn.onEvent((event) => this.#happened(fn, event));
-		this.#options.onAttached?.(fn, option);
 	}
 
 	#happened(fn: AssignedFunction, event: FunctionEvent): void {

@@ -82,7 +82,7 @@ describe("vfio-ts qtest", () => {
 		[["-qtest", "unix:/x"], 2, "qtest needs a device"],
 		[DEVICE, 2, "give one of them"],
 		[["-qtest", "unix:/x", "--stdio", ...DEVICE], 2, "give one of them"],
-		[["-qtest", "tcp:1", ...DEVICE], 2, "takes unix:PATH or unix:PATH,server=on"],
+		[["-qtest", "tcp:1", ...DEVICE], 2, "takes unix:PATH, unix:PATH,server=on"],
 		[["-qtest", "unix:/nowhere/x", ...DEVICE], 1, 'Cannot speak qtest at "/nowhere/x"'],
 		[["--stdio", "-device", "pcie-root-port,addr=4", ...DEVICE], 2, "has no id"],
 		[["--stdio", "-device", "pcie-root-port,id=rp1,adr=4", ...DEVICE], 2, 'did you mean "addr"?'],
