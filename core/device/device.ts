@@ -26,6 +26,7 @@ import type { DeviceFile } from "./device-file.ts";
 import type { Group } from "./group.ts";
 import { type HotResetDevice, hotReset, hotResetInfo } from "./hot-reset.ts";
 import type { IoAddressSpace } from "./io-address-space.ts";
+import { setIoeventfd } from "./ioeventfd.ts";
 import { type Irq, irqName, queryIrq } from "./irq.ts";
 import { IrqSetup } from "./irq-setup.ts";
 import type { DeviceKind } from "./kind.ts";
@@ -250,6 +251,17 @@ export class VfioDevice implements Disposable {
 	mapRegion(index: number, offset = 0, length?: number, options: MapOptions = {}): Mapping {
 		this.#requireOpen("map a region of");
 		return this.#mappings.map(this.region(index), offset, length, options);
+	}
+
+	/**
+	 * Has the kernel write a register whenever an eventfd is signalled. {@link NO_EVENTFD} ends that.
+	 *
+	 * @param offset bytes in the region
+	 * @throws VfioError `kernel`, `disposed`
+	 */
+	setIoeventfd(index: number, offset: number, width: AccessWidth, value: number, fd: number): void {
+		this.#requireOpen("let an eventfd write a register of");
+		setIoeventfd(this.kernel, this.fd, this, this.region(index), offset, width, value, fd);
 	}
 
 	/**

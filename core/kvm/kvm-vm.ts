@@ -20,6 +20,7 @@ import {
 } from "../uapi/kvm.ts";
 import { callKvm } from "./call.ts";
 import { GsiRoutes, type InterruptPin, PC_PINS, type RoutedMessage } from "./gsi-routes.ts";
+import { connectIoeventfd } from "./ioeventfd.ts";
 import { connectIrqfd } from "./irqfd.ts";
 import { createVm } from "./open-kvm.ts";
 import { KvmVfioDevice } from "./vfio-device.ts";
@@ -53,7 +54,9 @@ export interface KvmVmOptions {
  * topology.plug(AssignedFunction.attach(VfioDevice.open(kernel, "0000:06:00.0", { addressSpace: space })));
  * ```
  */
-export class KvmVm implements KvmFiles, Pick<KvmBypass, "addMessageRoute" | "commitRoutes">, Disposable {
+export class KvmVm
+	implements KvmFiles, Pick<KvmBypass, "addMessageRoute" | "commitRoutes" | "connectWrite">, Disposable
+{
 	readonly kernel: Kernel;
 	/** The machine's descriptor. */
 	readonly fd: number;
@@ -120,6 +123,7 @@ export class KvmVm implements KvmFiles, Pick<KvmBypass, "addMessageRoute" | "com
 			},
 			addMessageRoute: (address, data) => this.addMessageRoute(address, data),
 			commitRoutes: () => this.commitRoutes(),
+			connectWrite: (io, address, width, value, fd) => this.connectWrite(io, address, width, value, fd),
 		};
 	}
 
@@ -168,6 +172,12 @@ export class KvmVm implements KvmFiles, Pick<KvmBypass, "addMessageRoute" | "com
 		const action = `hand ${count} interrupt routes to KVM`;
 		callKvm(this.kernel, this.fd, KVM_SET_GSI_ROUTING, table, action, "interrupt-failed");
 		this.#changed = false;
+	}
+
+	/** @inheritdoc @throws VfioError `kernel`, `disposed` */
+	connectWrite(io: boolean, address: bigint, width: number, value: number, fd: number): Disposable {
+		this.#mustBeOpen();
+		return this.#track(connectIoeventfd(this.kernel, this.fd, { io, address, width, value }, fd));
 	}
 
 	/** @inheritdoc @throws VfioError `kernel`, `already-attached`, `disposed` */

@@ -29,6 +29,16 @@ export interface KvmBypass {
 	addMessageRoute(address: bigint, data: number): MessageRoute;
 	/** Hands all routes to KVM at once (`KVM_SET_GSI_ROUTING`), as each time is expensive. @throws when KVM refuses */
 	commitRoutes(): void;
+	/**
+	 * Each write of this value to this address signals an eventfd and ends there (`KVM_IOEVENTFD`). A machine that cannot
+	 * have it leaves it out.
+	 *
+	 * @param io a port, not memory
+	 * @param width 1, 2 or 4 bytes
+	 * @returns dispose it to end that
+	 * @throws when KVM refuses
+	 */
+	connectWrite?(io: boolean, address: bigint, width: number, value: number, fd: number): Disposable;
 }
 
 /** KVM's VFIO device: KVM learns whose DMA may not be coherent, and who owns the devices. */

@@ -76,6 +76,7 @@ export class RootBus extends PciBus {
 				connectIntx: (pin, trigger, resample) => kvm.connectIntx(device, pin, trigger, resample),
 				addMessageRoute: (address, data) => kvm.addMessageRoute(address, data),
 				commitRoutes: () => kvm.commitRoutes(),
+				...(kvm.connectWrite ? { connectWrite: kvm.connectWrite.bind(kvm) } : {}),
 			}
 		);
 	}

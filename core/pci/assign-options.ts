@@ -52,13 +52,25 @@ export interface AssignOptions {
 	 * (`x-nv-gpudirect-clique`)
 	 */
 	readonly gpuDirectClique?: number;
+	/**
+	 * The guest has the legacy VGA of a display controller: its ports and memory, which `vgaRead` and `vgaWrite` reach,
+	 * and the ways to configuration space that only such code takes. (`x-vga`)
+	 */
+	readonly vga?: boolean;
 	/** Devices with back doors, in place of those that are known here; none when empty. */
 	readonly quirks?: readonly DeviceQuirk[];
 	/**
-	 * Which interrupts go past this process where the machine has KVM; all when left out. (`x-no-kvm-intx`, `x-no-kvm-msi`,
-	 * `x-no-kvm-msix`)
+	 * Which interrupts, and which writes that a guest repeats, go past this process where the machine has KVM; all when left
+	 * out. `deviceWrites` false: this process does those writes, without the guest waiting for it. (`x-no-kvm-intx`,
+	 * `x-no-kvm-msi`, `x-no-kvm-msix`, `x-no-kvm-ioeventfd`, `x-no-vfio-ioeventfd`)
 	 */
-	readonly kvm?: { readonly intx?: boolean; readonly msi?: boolean; readonly msix?: boolean };
+	readonly kvm?: {
+		readonly intx?: boolean;
+		readonly msi?: boolean;
+		readonly msix?: boolean;
+		readonly writes?: boolean;
+		readonly deviceWrites?: boolean;
+	};
 	/** What to do when the host wants the device back; `ask` when left out. (`x-req`) */
 	readonly request?: RequestPolicy;
 	/** The host's page size in bytes, a power of two from 4096 up; 4096 when left out. */

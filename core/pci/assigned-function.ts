@@ -31,6 +31,7 @@ import type { AssignableDevice } from "./hardware.ts";
 import { attempt, type InterruptHost } from "./interrupt-host.ts";
 import { type InterruptMode, Interrupts } from "./interrupts.ts";
 import { Intx } from "./intx.ts";
+import { LegacyVga } from "./legacy-vga.ts";
 import type { MachineResettable, SharedReset } from "./machine-reset.ts";
 import { Msi } from "./msi.ts";
 import { Msix } from "./msix.ts";
@@ -68,6 +69,7 @@ export class AssignedFunction implements GuestPciFunction, MachineResettable {
 	#effects: EffectMap;
 	readonly #interrupts: Interrupts;
 	readonly #bars: Bars;
+	readonly #vga: LegacyVga | undefined;
 	readonly #rom: Rom;
 	readonly #placement: BarPlacement;
 	readonly #link: GuestLink;
@@ -121,6 +123,7 @@ export class AssignedFunction implements GuestPciFunction, MachineResettable {
 			host,
 			(mode) => link.tell({ type: "interrupt-mode", mode }),
 		);
+		this.#vga = options.vga ? LegacyVga.of(device, () => this.#interrupts.intx?.endOfInterrupt()) : undefined;
 		this.#bars = holdings.use(
 			new Bars(
 				device,
@@ -129,12 +132,15 @@ export class AssignedFunction implements GuestPciFunction, MachineResettable {
 					deviceMsix: capabilities.deviceMsix,
 					quirks: this.#layout.quirks,
 					writeCombining: options.writeCombining,
+					vga: this.#vga,
+					writesInKernel: options.kvm?.deviceWrites !== false,
 					pageSize: options.pageSize,
 				},
 				this.#interrupts.msix,
 				{
 					endOfInterrupt: () => this.#interrupts.intx?.endOfInterrupt(),
 					directAreasChanged: (bar) => link.directAreasChanged(bar),
+					kvm: () => (options.kvm?.writes === false ? undefined : link.slot?.kvm),
 					report: link.report,
 					configRead: (offset, width) => this.configRead(offset, width),
 					configWrite: (offset, width, value) => this.configWrite(offset, width, value),
@@ -272,6 +278,21 @@ export class AssignedFunction implements GuestPciFunction, MachineResettable {
 
 	barWrite64(bar: number, offset: number, value: bigint): void {
 		if (this.#attached) this.#bars.write64(bar, offset, value);
+	}
+
+	/**
+	 * The guest reads legacy VGA, which it has with the option `vga`.
+	 *
+	 * @param address of memory (0xa0000 to 0xbffff) or of a port (0x3b0 to 0x3bb, 0x3c0 to 0x3df)
+	 * @returns all ones where there is nothing
+	 */
+	vgaRead(address: number, width: AccessWidth): number {
+		return this.#attached ? (this.#vga?.read(address, width) ?? allOnes(width)) : allOnes(width);
+	}
+
+	/** The guest writes legacy VGA. @param address as of {@link vgaRead} */
+	vgaWrite(address: number, width: AccessWidth, value: number): void {
+		if (this.#attached) this.#vga?.write(address, width, value);
 	}
 
 	/** The guest has ended the interrupt, as a machine with an interrupt controller sees it. */

@@ -95,6 +95,11 @@ export class Bar {
 		return offset + width <= this.plan.regionSize;
 	}
 
+	/** Whether the device's own register may be reached: MSI-X, where a device has it in the same bytes, may not. */
+	reaches(offset: number, width: number): boolean {
+		return !this.inTable(offset, width) && !this.inHidden(offset, width) && this.inRegion(offset, width);
+	}
+
 	/** The quirk that has one of the bytes. */
 	watchedAt(offset: number, width: number): WatchedArea | undefined {
 		for (const area of this.watched) if (offset < area.end && offset + width > area.start) return area;

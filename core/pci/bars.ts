@@ -9,15 +9,18 @@ import { VfioError } from "../errors.ts";
 import type { AccessWidth } from "../kernel.ts";
 import type { DirectArea, GuestBar } from "../machine/machine.ts";
 import { Releases } from "../release.ts";
+import { VFIO_PCI_VGA_REGION_INDEX } from "../uapi/vfio.ts";
 import type { AssignOptions } from "./assign-options.ts";
 import { Bar, type MappedArea, type MsixPlaces, type WatchedArea } from "./bar.ts";
 import type { BarPlan } from "./bar-areas.ts";
 import { ROM_BAR } from "./bar-registers.ts";
 import { ALL_ONES_64, allOnes } from "./bytes.ts";
 import type { AssignableDevice } from "./hardware.ts";
+import type { LegacyVga } from "./legacy-vga.ts";
 import type { Msix } from "./msix.ts";
-import { type QuirkConfig, watchQuirks } from "./quirk-watch.ts";
+import { type QuirkConfig, type Watchable, watchQuirks } from "./quirk-watch.ts";
 import type { BarQuirk, QuirkPlace } from "./quirks/quirk.ts";
+import { WriteBypasses, type WriteBypassHost } from "./write-bypass.ts";
 
 /** What BARs need of their function. */
 export interface BarsHost extends QuirkConfig {
@@ -25,6 +28,8 @@ export interface BarsHost extends QuirkConfig {
 	endOfInterrupt(): void;
 	/** What may be mapped of this BAR has changed. */
 	directAreasChanged(bar: number): void;
+	/** KVM, where it takes writes past us. */
+	kvm: WriteBypassHost["kvm"];
 	report(message: string): void;
 }
 
@@ -36,6 +41,10 @@ export interface BarsPlan {
 	readonly quirks: readonly QuirkPlace[];
 	/** What is mapped for write combining. */
 	readonly writeCombining: AssignOptions["writeCombining"];
+	/** What the guest has of legacy VGA. */
+	readonly vga: LegacyVga | undefined;
+	/** The kernel, not this process, does writes that KVM takes. */
+	readonly writesInKernel: boolean;
 	/** Bytes, the host's. */
 	readonly pageSize: number;
 }
@@ -58,6 +67,10 @@ export class Bars implements Disposable {
 	#decoding = false;
 	#powered = true;
 	readonly #quirks: readonly BarQuirk[];
+	/** Writes that go past us. */
+	readonly #bypasses: WriteBypasses;
+	/** Where each BAR decodes in the guest. */
+	readonly #addresses: (bigint | undefined)[] = [];
 	readonly #deviceMsix: MsixPlaces["device"];
 	readonly #writeCombining: AssignOptions["writeCombining"];
 
@@ -71,7 +84,15 @@ export class Bars implements Disposable {
 		this.#deviceMsix = plan.deviceMsix;
 		const places = { guest: msix?.capability, device: plan.deviceMsix };
 		for (const bar of plan.bars) if (bar.index !== ROM_BAR) this.#bars[bar.index] = new Bar(bar, places);
-		this.#quirks = watchQuirks(plan.quirks, this.#bars, device, msix, host);
+		this.#bypasses = new WriteBypasses(device, {
+			kvm: () => host.kvm(),
+			inKernel: plan.writesInKernel,
+			place: (bar) => this.#place(bar),
+			report: (message) => host.report(message),
+		});
+		const targets: (Watchable | undefined)[] = [...this.#bars];
+		targets[VFIO_PCI_VGA_REGION_INDEX] = plan.vga;
+		this.#quirks = watchQuirks(plan.quirks, targets, device, msix, host, this.#bypasses);
 	}
 
 	/**
@@ -95,6 +116,11 @@ export class Bars implements Disposable {
 		}
 	}
 
+	#place(index: number): ReturnType<WriteBypassHost["place"]> {
+		const address = this.#addresses[index];
+		return address === undefined ? undefined : { address, io: this.#bars[index]?.plan.kind === "io" };
+	}
+
 	#mapOptions(bar: number): MapOptions {
 		const { bars = [], required = false } = this.#writeCombining ?? {};
 		return bars.includes(bar) ? { memoryType: "write-combining", required } : {};
@@ -103,6 +129,7 @@ export class Bars implements Disposable {
 	/** Unmaps everything. @throws what unmapping throws, after all were unmapped */
 	[Symbol.dispose](): void {
 		const releases = new Releases();
+		releases.use(this.#bypasses);
 		for (const bar of this.#bars) {
 			for (const area of bar?.mapped ?? []) releases.use(area.mapping);
 			if (bar) bar.mapped = [];
@@ -135,6 +162,10 @@ export class Bars implements Disposable {
 
 	/** The guest has placed a BAR, or taken it away. @returns whether {@link directAreas} has changed */
 	placedAt(index: number, address: bigint | undefined): boolean {
+		if (this.#addresses[index] !== address) {
+			this.#addresses[index] = address;
+			this.#bypasses.moved(index);
+		}
 		if (this.#bars[index]?.placedAt(address, this.#pageSize) !== true) return false;
 		this.#direct[index] = undefined;
 		return true;

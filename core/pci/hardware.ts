@@ -52,6 +52,8 @@ export interface AssignableDevice {
 	maskIrq(index: number): void;
 	/** Has an eventfd unmask INTx; -1 for none any more. @throws VfioError `interrupt-failed` */
 	setUnmaskEventfd(fd: number): void;
+	/** Has an eventfd write a register; -1 for none any more. @throws VfioError `kernel` */
+	setIoeventfd(index: number, offset: number, width: AccessWidth, value: number, fd: number): void;
 	/** @throws VfioError `reset-failed` */
 	reset(): void;
 	/** @throws VfioError `reset-failed` */

@@ -8,6 +8,7 @@ import type { Irq } from "../device/irq.ts";
 import type { Region } from "../device/region.ts";
 import type { GuestBar, PciSlot } from "../machine/machine.ts";
 import {
+	PCI_CAP_ID_MSI,
 	PCI_CAP_ID_MSIX,
 	PCI_CAP_MSIX_SIZEOF,
 	PCI_CFG_SPACE_EXP_SIZE,
@@ -24,6 +25,7 @@ import {
 	PCI_HEADER_TYPE_MFD,
 	PCI_HEADER_TYPE_NORMAL,
 	PCI_INTERRUPT_PIN,
+	PCI_REVISION_ID,
 	PCI_VENDOR_ID,
 } from "../uapi/pci_regs.ts";
 import { VFIO_PCI_INTX_IRQ_INDEX, VFIO_PCI_MSI_IRQ_INDEX, VFIO_PCI_MSIX_IRQ_INDEX } from "../uapi/vfio.ts";
@@ -37,7 +39,7 @@ import { buildExtendedCapabilities } from "./extended-capabilities.ts";
 import { type IdentityOverrides, overrideIdentity } from "./identity.ts";
 import { checkMsix, type MsixCapability, msixTableSize, readMsix } from "./msix-capability.ts";
 import { type MsixRelocation, type RelocatedMsix, relocateMsix } from "./msix-relocation.ts";
-import type { DeviceQuirk, QuirkPlace } from "./quirks/quirk.ts";
+import type { DeviceQuirk, QuirkDevice, QuirkPlace } from "./quirks/quirk.ts";
 import { QUIRKS, quirksOf } from "./quirks/registry.ts";
 import { walkCapabilities, walkExtendedCapabilities } from "./walk.ts";
 
@@ -62,6 +64,8 @@ export interface PlanInput {
 	readonly msixRelocation?: MsixRelocation;
 	/** Which quirks are known; ours when left out. */
 	readonly quirks?: readonly DeviceQuirk[];
+	/** The guest has legacy VGA of the device; it has not when left out. */
+	readonly vga?: boolean;
 	/** 0 to 15, for NVIDIA's devices only. */
 	readonly gpuDirectClique?: number;
 }
@@ -135,7 +139,8 @@ export function layoutFunction(input: PlanInput): FunctionLayout {
 			capabilities = buildRegisters(registers, input, { found, shown, sizes }, moved?.capability, problems);
 			const { deviceMsix, msix } = capabilities;
 			const mmap = input.mmap !== false;
-			const places = kinds.flatMap((quirk) => quirk.places(shown).map((place) => ({ quirk, place })));
+			const device = quirkDevice(input);
+			const places = kinds.flatMap((quirk) => quirk.places(shown, device).map((place) => ({ quirk, place })));
 			quirks = places.map(({ place }) => place);
 			const traps = (index: number): Trap[] => [
 				...places.flatMap(({ quirk, place }) =>
@@ -226,6 +231,17 @@ function relocation(config: Uint8Array, input: PlanInput, bars: readonly GuestBa
 	const moved = relocateMsix(msixRelocation, readMsix(config, at), bars, pageSize);
 	if (typeof moved === "string") throw new Refusal("invalid-argument", moved);
 	return moved;
+}
+
+/** Quirks go by the device, whatever the guest is shown. */
+function quirkDevice({ config, vga = false }: PlanInput): QuirkDevice {
+	const { capabilities } = walkCapabilities(config);
+	return {
+		classCode: load(config, PCI_REVISION_ID, 4) >>> 8,
+		configSize: config.length,
+		msi: capabilities.find(({ id }) => id === PCI_CAP_ID_MSI)?.offset,
+		vga,
+	};
 }
 
 function tableOf({ table, vectors }: MsixCapability): Trap {

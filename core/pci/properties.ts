@@ -7,6 +7,8 @@
 import { VfioError } from "../errors.ts";
 import type { AssignOptions } from "./assign-options.ts";
 import type { MsixRelocation } from "./msix-relocation.ts";
+import { geforce } from "./quirks/nvidia.ts";
+import { QUIRKS } from "./quirks/registry.ts";
 
 type Parser = (value: string, name: string) => AssignOptions;
 
@@ -23,6 +25,11 @@ const PROPERTIES: Readonly<Record<string, Parser>> = {
 	"x-no-kvm-intx": (value, name) => ({ kvm: { intx: !flag(value, name) } }),
 	"x-no-kvm-msi": (value, name) => ({ kvm: { msi: !flag(value, name) } }),
 	"x-no-kvm-msix": (value, name) => ({ kvm: { msix: !flag(value, name) } }),
+	"x-vga": (value, name) => ({ vga: flag(value, name) }),
+	"x-no-kvm-ioeventfd": (value, name) => ({ kvm: { writes: !flag(value, name) } }),
+	"x-no-vfio-ioeventfd": (value, name) => ({ kvm: { deviceWrites: !flag(value, name) } }),
+	"x-no-geforce-quirks": (value, name) =>
+		flag(value, name) ? { quirks: QUIRKS.filter((quirk) => quirk !== geforce) } : {},
 	"x-req": (value, name) => ({ request: flag(value, name) ? "ask" : "ignore" }),
 	"x-pci-vendor-id": (value, name) => ({ ids: { vendor: number(value, name) } }),
 	"x-pci-device-id": (value, name) => ({ ids: { device: number(value, name) } }),

@@ -3,7 +3,8 @@
  *
  * @module
  */
-import type { Bar } from "./bar.ts";
+import type { AccessWidth } from "../kernel.ts";
+import type { WatchedArea } from "./bar.ts";
 import { allOnes } from "./bytes.ts";
 import type { AssignableDevice } from "./hardware.ts";
 import type { Msix } from "./msix.ts";
@@ -18,26 +19,34 @@ export interface QuirkConfig {
 	configWrite: QuirkHost["configWrite"];
 }
 
+/** What has registers that a quirk can watch over. */
+export interface Watchable {
+	/** In order. */
+	watched: readonly WatchedArea[];
+	/** Whether the device's own register may be reached by a quirk. */
+	reaches(offset: number, width: number): boolean;
+}
+
+/** Learns of writes that only the device minds. */
+export interface PassedWrites {
+	written(bar: number, offset: number, width: AccessWidth, value: number): void;
+}
+
 /**
  * Makes the quirks, and gives each BAR what is watched in it.
  *
- * @param bars by index
+ * @param targets BARs by index, and legacy VGA at 8
  * @param msix what the guest has of MSI-X
  */
 export function watchQuirks(
 	places: readonly QuirkPlace[],
-	bars: readonly (Bar | undefined)[],
+	targets: readonly (Watchable | undefined)[],
 	device: AssignableDevice,
 	msix: Msix | undefined,
 	config: QuirkConfig,
+	passed: PassedWrites,
 ): BarQuirk[] {
-	// A quirk watches registers. Where a device has its MSI-X table in the same bytes, that stays out of reach.
-	const reachable = (index: number, offset: number, width: number) => {
-		const bar = bars[index];
-		return (
-			bar !== undefined && !bar.inTable(offset, width) && !bar.inHidden(offset, width) && bar.inRegion(offset, width)
-		);
-	};
+	const reachable = (index: number, offset: number, width: number) => targets[index]?.reaches(offset, width) ?? false;
 	const host: QuirkHost = {
 		read: (index, offset, width) => {
 			const value = reachable(index, offset, width) ? device.readRegion(index, offset, width) : allOnes(width);
@@ -48,6 +57,10 @@ export function watchQuirks(
 			if (reachable(index, offset, width)) device.writeRegion(index, offset, width, value);
 			config.endOfInterrupt();
 		},
+		passWrite: (index, offset, width, value) => {
+			host.write(index, offset, width, value);
+			if (reachable(index, offset, width)) passed.written(index, offset, width, value);
+		},
 		configRead: config.configRead,
 		configWrite: config.configWrite,
 		tableRead: (offset) => msix?.table.read(offset, 4) ?? allOnes(4),
@@ -56,8 +69,8 @@ export function watchQuirks(
 	return places.map((place) => {
 		const quirk = place.create(host);
 		for (const stretch of place.stretches) {
-			const bar = bars[stretch.bar];
-			if (bar) bar.watched = [...bar.watched, { ...stretch, quirk }].sort((a, b) => a.start - b.start);
+			const target = targets[stretch.bar];
+			if (target) target.watched = [...target.watched, { ...stretch, quirk }].sort((a, b) => a.start - b.start);
 		}
 		return quirk;
 	});

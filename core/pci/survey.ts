@@ -48,6 +48,7 @@ export function surveyDevice(device: AssignableDevice, options: CheckedOptions):
 		...(options.ids ? { ids: options.ids } : {}),
 		...(options.msixRelocation ? { msixRelocation: options.msixRelocation } : {}),
 		...(options.gpuDirectClique === undefined ? {} : { gpuDirectClique: options.gpuDirectClique }),
+		...(options.vga ? { vga: true } : {}),
 		...(options.quirks ? { quirks: options.quirks } : {}),
 	};
 }

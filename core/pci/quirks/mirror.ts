@@ -3,6 +3,7 @@
  *
  * @module
  */
+import type { Stretch } from "../msix-areas.ts";
 import type { QuirkPlace } from "./quirk.ts";
 
 /** How a mirror is built. */
@@ -13,10 +14,12 @@ export interface ConfigMirror {
 	readonly start: number;
 	/** Bytes: 256 or 4096. */
 	readonly size: number;
+	/** Bytes of configuration space whose writes the device has to see as well. */
+	readonly passed?: readonly Stretch[];
 }
 
 /** The quirk for a mirror. */
-export function configMirror({ bar, start, size }: ConfigMirror): QuirkPlace {
+export function configMirror({ bar, start, size, passed = [] }: ConfigMirror): QuirkPlace {
 	return {
 		stretches: [{ bar, start, end: start + size }],
 		create: (host) => ({
@@ -25,7 +28,12 @@ export function configMirror({ bar, start, size }: ConfigMirror): QuirkPlace {
 				host.read(bar, offset, width);
 				return host.configRead(offset - start, width);
 			},
-			write: (_bar, offset, width, value) => host.configWrite(offset - start, width, value),
+			write: (_bar, offset, width, value) => {
+				const at = offset - start;
+				host.configWrite(at, width, value);
+				if (passed.some((part) => at >= part.start && at + width <= part.end))
+					host.passWrite(bar, offset, width, value);
+			},
 			reset: () => {},
 		}),
 	};

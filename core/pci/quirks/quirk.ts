@@ -13,6 +13,11 @@ export interface QuirkHost {
 	read(bar: number, offset: number, width: AccessWidth): number;
 	/** Writes the device's own register, through the kernel. */
 	write(bar: number, offset: number, width: AccessWidth, value: number): void;
+	/**
+	 * The same for a write that means nothing to anybody but the device. One that is repeated often goes past this process
+	 * from then on, where the machine has KVM.
+	 */
+	passWrite(bar: number, offset: number, width: AccessWidth, value: number): void;
 	/** Configuration space as the guest sees it. */
 	configRead(offset: number, width: AccessWidth): number;
 	/** A write to configuration space, with all that follows from it. */
@@ -33,8 +38,20 @@ export interface BarQuirk {
 
 /** A part of a BAR that a quirk watches over. It is trapped always. */
 export interface QuirkStretch extends Stretch {
-	/** 0 to 5. */
+	/** 0 to 5; or 8, VFIO's region of legacy VGA, in which a port is at its own number. */
 	readonly bar: number;
+}
+
+/** What a quirk can know of its device. */
+export interface QuirkDevice {
+	/** 24 bits. */
+	readonly classCode: number;
+	/** Bytes: 256 or 4096. */
+	readonly configSize: number;
+	/** Where the MSI capability is. */
+	readonly msi: number | undefined;
+	/** The guest has legacy VGA of the device. */
+	readonly vga: boolean;
 }
 
 /** One quirk of a device: where, and who answers. */
@@ -50,5 +67,5 @@ export interface DeviceQuirk {
 	/** Whether a device has it. */
 	matches(vendor: number, device: number): boolean;
 	/** Where, in a device with these BARs; none when it is not built as expected. */
-	places(bars: readonly GuestBar[]): readonly QuirkPlace[];
+	places(bars: readonly GuestBar[], device: QuirkDevice): readonly QuirkPlace[];
 }

@@ -16,18 +16,17 @@ export interface ConfigWindow {
 	readonly address: number;
 	/** Where the data register is, 4 bytes. */
 	readonly data: number;
+	/** Registers of 4 bytes that have to be odd for the window to be open; none when left out. */
+	readonly switches?: readonly number[];
 	/** An address is one of configuration space when its bits outside `mask` are `value`; those inside are the offset. */
 	readonly matches: readonly { readonly value: number; readonly mask: number }[];
 }
 
 /** The quirk for a window. */
 export function configWindow(window: ConfigWindow): QuirkPlace {
-	const { bar, address, data } = window;
+	const { bar, address, data, switches = [] } = window;
 	return {
-		stretches: [
-			{ bar, start: address, end: address + 4 },
-			{ bar, start: data, end: data + 4 },
-		],
+		stretches: [...switches, address, data].map((start) => ({ bar, start, end: start + 4 })),
 		create: (host) => new WindowAccess(window, host),
 	};
 }
@@ -39,6 +38,8 @@ class WindowAccess implements BarQuirk {
 	readonly #address = new Uint8Array(4);
 	/** The offset in configuration space that is selected, or -1. */
 	#selected = -1;
+	/** Bit n: switch n is on. */
+	#switches = 0;
 
 	constructor(window: ConfigWindow, host: QuirkHost) {
 		this.#window = window;
@@ -49,17 +50,23 @@ class WindowAccess implements BarQuirk {
 		// The device is read all the same, since reading may do something there.
 		const value = this.#host.read(bar, offset, width);
 		const at = offset - this.#window.data;
-		return this.#selected < 0 || at < 0 || at > 3 ? value : this.#host.configRead(this.#selected + at, width);
+		return !this.#open || at < 0 || at > 3 ? value : this.#host.configRead(this.#selected + at, width);
 	}
 
 	write(bar: number, offset: number, width: AccessWidth, value: number): void {
 		const at = offset - this.#window.data;
-		if (at >= 0 && at < 4 && this.#selected >= 0) {
+		if (at >= 0 && at < 4 && this.#open) {
 			this.#host.configWrite(this.#selected + at, width, value);
 			return;
 		}
 		this.#host.write(bar, offset, width, value);
 		if (at >= 0 && at < 4) return;
+		const flipped = this.#window.switches?.findIndex((start) => offset >= start && offset < start + 4) ?? -1;
+		if (flipped >= 0) {
+			if (offset === this.#window.switches?.[flipped])
+				this.#switches = (this.#switches & ~(1 << flipped)) | ((value & 1) << flipped);
+			return;
+		}
 		store(this.#address, offset - this.#window.address, width, value);
 		this.#select(load(this.#address, 0, 4));
 	}
@@ -67,6 +74,11 @@ class WindowAccess implements BarQuirk {
 	reset(): void {
 		this.#address.fill(0);
 		this.#selected = -1;
+		this.#switches = 0;
+	}
+
+	get #open(): boolean {
+		return this.#selected >= 0 && this.#switches === 2 ** (this.#window.switches?.length ?? 0) - 1;
 	}
 
 	#select(address: number): void {

@@ -1,6 +1,7 @@
 import { describe, expect, it } from "vitest";
 import { KvmVm } from "../../../core/kvm/kvm-vm.ts";
 import { VFIO_PCI_MSIX_IRQ_INDEX as MSIX } from "../../../core/uapi/vfio.ts";
+import { Edu, PciFunction } from "../../../kernel-sim/mod.ts";
 import { createVm } from "../../kernel-sim/kvm/support.ts";
 import { assignWithKvm, capability, IOAPIC, NVME, nothingLeft } from "./support.ts";
 
@@ -160,4 +161,30 @@ describe.each(["6.12", "7.2"] as const)("an assigned function with KVM, on simul
 			expect(nothingLeft(made.linux)).toEqual({});
 		},
 	);
+
+	it("has a repeated write go from KVM to the register, with this process out of it", () => {
+		const card = new PciFunction({
+			...Edu.description(),
+			vendor: 0x10de,
+			classCode: 0x030000,
+			bars: [{ index: 0, kind: "mem32", size: 0x100000, backing: "memory" }],
+		});
+		const made = assignWithKvm({ linux, address: "0000:02:00.0", plug: card });
+		const { fn, machine, settle } = made;
+		const at = capability(fn, 5);
+		const register = 0x88000 + at;
+		const address = 0xfd000000n + BigInt(register);
+		const acknowledge = () => {
+			if (!machine.write("mmio", address, 1, 0x5an)) fn.barWrite(0, register, 1, 0x5a);
+		};
+		for (let time = 0; time < 10; time++) acknowledge();
+		card.write(0, register, 1, 0);
+		// The eleventh never leaves the kernel.
+		expect(machine.write("mmio", address, 1, 0x5an)).toBe(true);
+		expect([card.read(0, register, 1), settle()]).toEqual([0x5a, { kvm: [], here: [] }]);
+		fn.configWrite(0x10, 4, 0xfe000000);
+		expect(machine.write("mmio", address, 1, 0x5an)).toBe(false);
+		made[Symbol.dispose]();
+		expect([made.reports, nothingLeft(made.linux)]).toEqual([[], {}]);
+	});
 });

@@ -8,7 +8,14 @@ import type { AssignOptions } from "../../../core/pci/assign-options.ts";
 import { AssignedFunction } from "../../../core/pci/assigned-function.ts";
 import { Releases } from "../../../core/release.ts";
 import { requestName } from "../../../core/uapi/requests.ts";
-import { Host, type LinuxOptions, type SimProcess, SimulatedLinux, VirtualClock } from "../../../kernel-sim/mod.ts";
+import {
+	Host,
+	type LinuxOptions,
+	type PciFunction,
+	type SimProcess,
+	SimulatedLinux,
+	VirtualClock,
+} from "../../../kernel-sim/mod.ts";
 
 export const EDU = "0000:01:00.0";
 export const NVME = "0000:05:00.0";
@@ -29,6 +36,8 @@ export function noteIoctls(kernel: SimProcess, calls: string[]): void {
 export interface Options {
 	readonly address?: string;
 	readonly linux?: Partial<LinuxOptions>;
+	/** A function that is at the address before Linux boots. */
+	readonly plug?: PciFunction;
 	readonly assign?: AssignOptions;
 	/** How the machine is made; {@link KvmVm.create} when left out. */
 	readonly vm?: (kernel: SimProcess) => KvmVm;
@@ -40,11 +49,13 @@ export interface Options {
 /** Everything from the simulated hardware up to the guest. */
 export function assignWithKvm(options: Options = {}) {
 	const clock = new VirtualClock();
-	const linux = new SimulatedLinux({ host: Host.reference(), clock, ...options.linux });
+	const host = Host.reference();
+	const address = options.address ?? EDU;
+	if (options.plug) host.machine.plug(address, options.plug);
+	const linux = new SimulatedLinux({ host, clock, ...options.linux });
 	const kernel = linux.process();
 	if (options.calls) noteIoctls(kernel, options.calls);
 	const releases = new Releases();
-	const address = options.address ?? EDU;
 	releases.use(bindGroup(kernel, address));
 	const vm = releases.use((options.vm ?? KvmVm.create)(kernel));
 	const [machine] = linux.kvm.machines;

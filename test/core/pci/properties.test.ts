@@ -40,6 +40,6 @@ describe("assignOptions()", () => {
 	it("leaves words to the attach, which names the valid ones", () => {
 		expect(vfioError(() => assign({}, parse(["x-intx", "on"]))).message).toContain('"auto" or "off"');
 		expect(vfioError(() => assign({}, parse(["x-msix-relocation", "bar9"]))).message).toContain('"bar5"');
-		expect(ASSIGN_PROPERTIES.length).toBe(16);
+		expect(ASSIGN_PROPERTIES.length).toBe(20);
 	});
 });

@@ -55,6 +55,14 @@ export class FakeKvm implements KvmBypass, KvmFiles {
 		this.#call("commit");
 		for (const route of this.routes) route.committed = `${route.address.toString(16)}=${route.data.toString(16)}`;
 	}
+	/** Eventfds by the write that signals them, such as `mmio f0088068 1 ff`. */
+	readonly writes = new Map<string, number>();
+	connectWrite(io: boolean, address: bigint, width: number, value: number, fd: number): Disposable {
+		const write = `${io ? "pio" : "mmio"} ${address.toString(16)} ${width} ${value.toString(16)}`;
+		this.#call(`write ${write}`);
+		this.writes.set(write, fd);
+		return { [Symbol.dispose]: () => void this.writes.delete(write) };
+	}
 	addFile(fd: number): void {
 		this.#call(`add ${fd}`);
 		this.files.push(fd);

@@ -148,7 +148,7 @@ export class FakeDevice implements AssignableDevice {
 		this.#dynamic = options.dynamic ?? true;
 		this.available = options.available ?? 4096;
 		this.resettable = options.resettable ?? true;
-		for (let index = 0; index < 7; index++)
+		for (let index = 0; index < 9; index++)
 			this.memory[index] = new Uint8Array(Math.min(this.#regions[index]?.size ?? 0, 1 << 20));
 	}
 
@@ -272,6 +272,14 @@ export class FakeDevice implements AssignableDevice {
 		if (!this.masked) return;
 		this.masked = false;
 		this.#intx();
+	}
+	/** What writes a register when it is signalled, such as `0 88068 1 ff`. */
+	readonly ioeventfds = new Map<string, number>();
+	setIoeventfd(index: number, offset: number, width: AccessWidth, value: number, fd: number): void {
+		const register = `${index} ${offset.toString(16)} ${width} ${value.toString(16)}`;
+		this.#throwing(`ioeventfd ${register} ${fd < 0 ? "off" : "on"}`);
+		if (fd < 0) this.ioeventfds.delete(register);
+		else this.ioeventfds.set(register, fd);
 	}
 	reset(): void {
 		this.#throwing("reset");
