@@ -94,8 +94,8 @@ describe("the public API", () => {
 			           Walk
 			core/pci/quirks/
 			  function configMirror configWindow
-			  const    QUIRKS
-			  type     BarQuirk ConfigMirror ConfigWindow DeviceQuirk QuirkHost QuirkPlace QuirkStretch
+			  const    QUIRKS ati geforce rtl8168
+			  type     BarQuirk ConfigMirror ConfigWindow DeviceQuirk QuirkDevice QuirkHost QuirkPlace QuirkStretch
 			core/platform/
 			  class    IrqQueue PlatformDevice
 			  function bindPlatformDevice planPlatformBind
