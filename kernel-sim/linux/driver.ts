@@ -43,8 +43,8 @@ export class PciDevice implements PciIdentity, DrivenDevice<PciDriver> {
 	readonly fn: PciFunction;
 	/** Such as `0000:05:00.0`. */
 	readonly name: string;
-	/** Absent on a host without an IOMMU. */
-	readonly group: IommuGroup | undefined;
+	/** Absent on a host without an IOMMU, unless VFIO has made one. */
+	group: IommuGroup | undefined;
 	/** Of a virtual function: whose it is. */
 	readonly physical: PciDevice | undefined;
 	/** Of a physical function: those that it can have. */

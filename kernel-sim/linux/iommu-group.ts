@@ -22,6 +22,8 @@ export interface IommuGroupOptions {
 	readonly name?: string;
 	/** VFIO made it for a device that no IOMMU stands before: a driver reaches memory in the device's place. */
 	readonly emulated?: boolean;
+	/** VFIO made it for a device with DMA of its own that nothing restrains: what that goes through. */
+	readonly unrestrained?: IommuDomain;
 }
 
 /**
@@ -31,6 +33,8 @@ export class IommuGroup {
 	readonly id: number;
 	readonly name: string | undefined;
 	readonly emulated: boolean;
+	/** There is no IOMMU: nobody owns its DMA, and nothing can be mapped for it. */
+	readonly noIommu: boolean;
 	readonly #devices: BusDevice[] = [];
 	readonly reserved: readonly ReservedRegion[];
 	/** What sysfs shows while the kernel has the group. */
@@ -45,12 +49,14 @@ export class IommuGroup {
 		id: number,
 		iommu: Iommu,
 		reserved: readonly ReservedRegion[] = [],
-		{ name, emulated = false }: IommuGroupOptions = {},
+		{ name, emulated = false, unrestrained }: IommuGroupOptions = {},
 	) {
 		this.id = id;
 		this.name = name;
 		this.emulated = emulated;
-		this.type = emulated ? "unknown" : "DMA";
+		this.noIommu = unrestrained !== undefined;
+		this.#domain = unrestrained;
+		this.type = emulated || unrestrained ? "unknown" : "DMA";
 		this.#iommu = iommu;
 		this.reserved = reserved;
 	}

@@ -19,7 +19,7 @@ import type { EventFd } from "./eventfd.ts";
 import type { OpenFile } from "./file.ts";
 import { FileSystem } from "./filesystem.ts";
 import { InterruptLines } from "./interrupt-lines.ts";
-import { IommuGroup, type ReservedRegion } from "./iommu-group.ts";
+import { IommuGroup, type IommuGroupOptions, type ReservedRegion } from "./iommu-group.ts";
 import { type IommufdPlatform, UserAccounts } from "./iommufd/mod.ts";
 import { Kvm } from "./kvm/mod.ts";
 import { MdevBus } from "./mdev/bus.ts";
@@ -31,6 +31,7 @@ import { NullFile } from "./null-file.ts";
 import { ModuleParameters, type ParameterValues } from "./parameters.ts";
 import { PciBus, type PciBusListener } from "./pci-bus.ts";
 import { readResources } from "./pci-resources.ts";
+import { PhysicalMemory } from "./physical-memory.ts";
 import type { PlatformBus } from "./platform/bus.ts";
 import { addPlatformDevice, bootPlatform, makePlatformBus, type PlatformContext } from "./platform/platform.ts";
 import { type ProcessOptions, SimProcess } from "./process.ts";
@@ -53,6 +54,9 @@ import { VfioPciDriver } from "./vfio-pci/driver.ts";
 import { discoverResetMethods } from "./vfio-pci/reset.ts";
 import { InterruptNumbers, VfioPlatformDriver } from "./vfio-platform/mod.ts";
 import { VirtualFunctions } from "./virtual-functions.ts";
+
+/** A device whose group comes and goes. */
+type GroupedDevice = BusDevice & { group: IommuGroup | undefined };
 
 /** Options of {@link SimulatedLinux}. */
 export interface LinuxOptions {
@@ -114,6 +118,9 @@ const MESSAGE_WINDOW: ReservedRegion = { start: 0xfee00000n, end: 0xfeefffffn, k
 const ISA_WINDOW: ReservedRegion = { start: 0n, end: 0xffffffn, kind: "direct-relaxable" };
 const ISA_BRIDGE_CLASS = 0x060100;
 const FIRST_PID = 1000;
+const NO_IOMMU_MODE = ["vfio", "enable_unsafe_noiommu_mode"] as const;
+/** TAINT_USER: a user was given what the kernel cannot answer for. */
+const TAINTED_BY_USER = 64;
 
 /**
  * A Linux with VFIO.
@@ -149,24 +156,31 @@ export class SimulatedLinux {
 	readonly #interrupts: InterruptLines;
 	readonly #strictIoMemory: boolean;
 	readonly #iommufd: IommufdPlatform;
+	readonly #physicalMemory = new PhysicalMemory(() => this.processes);
+	#tainted = false;
 	readonly #platformContext: PlatformContext;
 	#nextPid = FIRST_PID;
 
 	constructor(options: LinuxOptions) {
 		const { host, version = "6.12", vfio: loaded = true, iommufd: hasIommufd = true } = options;
+		const hasNoIommu = options.noIommu ?? true;
 		const { machine } = host;
 		this.version = version;
 		this.machine = machine;
 		this.#strictIoMemory = options.strictIoMemory ?? true;
 		this.clock = options.clock ?? (machine.clock instanceof VirtualClock ? machine.clock : new VirtualClock());
 		machine.clock = this.clock;
-		this.parameters = new ModuleParameters(options.parameters, hasIommufd ? [] : ["iommufd"]);
+		this.parameters = new ModuleParameters(options.parameters, [
+			...(hasIommufd ? [] : ["iommufd"]),
+			...(hasNoIommu ? [] : [NO_IOMMU_MODE.join(".")]),
+		]);
 		const { iommu, interrupts, hasIommu } = machine;
 		const platform = {
 			version,
 			parameters: this.parameters,
 			addressWidth: iommu.addressWidth,
 			pageSizes: iommu.pageSizes,
+			noIommuMode: () => hasNoIommu && this.parameters.flag(...NO_IOMMU_MODE),
 			isolatedMsi: interrupts.remapping,
 			enforcesCoherency: options.snoopControl ?? false,
 		};
@@ -177,13 +191,14 @@ export class SimulatedLinux {
 			iommu: hasIommu,
 			interrupts: () => this.#interrupts.format(),
 		});
+		this.files.attribute("/proc/sys/kernel/tainted", { show: () => `${this.#tainted ? TAINTED_BY_USER : 0}\n` });
 		if (loaded) addModuleFiles(this.files, this.parameters);
 		const unit = { iommu, interrupts, groups: () => this.#groups.values() };
 		addIommuDirectories(this.files, hasIommu ? unit : undefined);
 		this.#iommufd = {
 			...platform,
 			standsForContainers: options.containers === "iommufd",
-			noIommu: options.noIommu ?? true,
+			noIommu: hasNoIommu,
 			dirtyTracking: options.dirtyTracking ?? false,
 			registers: iommuRegisters(unit),
 			users: new UserAccounts(),
@@ -310,7 +325,8 @@ export class SimulatedLinux {
 		for (const options of BUILT_IN_DRIVERS) this.pci.addDriver(new NativeDriver(options));
 		const { version, parameters } = this;
 		const iommufd = parameters.modules.includes("iommufd");
-		const vfioPci = new VfioPciDriver({ machine, version, parameters, iommufd }, this.vfio);
+		const noIommu = { add: (device: PciDevice) => this.#addNoIommuGroup(device), remove: this.#removeMadeGroup };
+		const vfioPci = new VfioPciDriver({ machine, version, parameters, iommufd, noIommu }, this.vfio);
 		if (vfio) this.pci.addDriver(vfioPci);
 		const onPlatform = new Set(machine.platformDevices.map(({ name }) => name));
 		const onPci = [...host.drivers].filter(([name]) => !onPlatform.has(name));
@@ -347,31 +363,43 @@ export class SimulatedLinux {
 
 	/** What the mdev bus needs: groups are made for its devices, which no IOMMU knows. */
 	#mdevKernel(): MdevKernel {
-		const { vfio, clock, version, files } = this;
+		const { vfio, clock, version } = this;
 		return {
 			vfio,
 			clock,
 			version,
-			addEmulatedGroup: (device) => {
-				let id = 0;
-				while (this.#groups.has(id)) id++;
-				const group = new IommuGroup(id, this.machine.iommu, [], { name: "vfio-noiommu", emulated: true });
-				this.#groups.set(id, group);
-				addGroupDirectory(files, group);
-				device.group = group;
-				group.join(device);
-				addGroupMember(files, group, device);
-				return group;
-			},
-			removeEmulatedGroup: (device, group) => {
-				group.leave(device);
-				removeGroupMember(files, group, device);
-				device.group = undefined;
-				this.#groups.delete(group.id);
-				removeGroupDirectory(files, group);
-			},
+			addEmulatedGroup: (device) => this.#makeGroup(device, { emulated: true }),
+			removeEmulatedGroup: this.#removeMadeGroup,
 		};
 	}
+
+	/** A group for a device without an IOMMU, as VFIO makes it when the administrator allows that. */
+	#addNoIommuGroup(device: PciDevice): IommuGroup | undefined {
+		if (!this.#iommufd.noIommuMode()) return undefined;
+		this.#tainted = true;
+		return this.#makeGroup(device, { unrestrained: this.#physicalMemory });
+	}
+
+	#makeGroup<T extends GroupedDevice>(device: T, options: IommuGroupOptions): IommuGroup {
+		let id = 0;
+		while (this.#groups.has(id)) id++;
+		const group = new IommuGroup(id, this.machine.iommu, [], { name: "vfio-noiommu", ...options });
+		this.#groups.set(id, group);
+		addGroupDirectory(this.files, group);
+		device.group = group;
+		group.join(device);
+		addGroupMember(this.files, group, device);
+		return group;
+	}
+
+	readonly #removeMadeGroup = (device: GroupedDevice, group: IommuGroup): void => {
+		group.leave(device);
+		if (group.noIommu && device.dma) this.machine.iommu.attach(device.dma, undefined);
+		removeGroupMember(this.files, group, device);
+		device.group = undefined;
+		this.#groups.delete(group.id);
+		removeGroupDirectory(this.files, group);
+	};
 
 	#add(fn: PciFunction): PciDevice {
 		const id = this.machine.groupOf(fn);

@@ -17,7 +17,9 @@ interface Parameter {
 export type ParameterValues = Readonly<Record<string, Readonly<Record<string, boolean | number | string>>>>;
 
 const DEFAULTS: Readonly<Record<string, Readonly<Record<string, Readonly<Parameter>>>>> = {
-	vfio: {},
+	vfio: {
+		enable_unsafe_noiommu_mode: { kind: "boolean", mode: 0o644, value: false },
+	},
 	iommufd: {
 		allow_unsafe_interrupts: { kind: "boolean", mode: 0o644, value: false },
 	},
@@ -43,12 +45,19 @@ const DEFAULTS: Readonly<Record<string, Readonly<Record<string, Readonly<Paramet
 export class ModuleParameters {
 	readonly #modules = new Map<string, Map<string, Parameter>>();
 
-	/** @param absent modules that this kernel does not have @throws RangeError when a module has no such parameter */
+	/**
+	 * @param absent modules, and parameters such as `vfio.enable_unsafe_noiommu_mode`, that this kernel does not have
+	 * @throws RangeError when a module has no such parameter
+	 */
 	constructor(values: ParameterValues = {}, absent: readonly string[] = []) {
 		for (const [module, parameters] of Object.entries(DEFAULTS).filter(([name]) => !absent.includes(name)))
 			this.#modules.set(
 				module,
-				new Map(Object.entries(parameters).map(([name, parameter]) => [name, { ...parameter }])),
+				new Map(
+					Object.entries(parameters)
+						.filter(([name]) => !absent.includes(`${module}.${name}`))
+						.map(([name, parameter]) => [name, { ...parameter }]),
+				),
 			);
 		for (const [module, parameters] of Object.entries(values))
 			for (const [name, value] of Object.entries(parameters)) {

@@ -18,6 +18,7 @@ import type { Inode } from "./filesystem.ts";
 import { BytesArgument, NumberArgument } from "./ioctl-argument.ts";
 import type { SimulatedLinux } from "./linux.ts";
 import { NullFile } from "./null-file.ts";
+import { PagemapFile } from "./physical-memory.ts";
 import { isProcSelf, readProcSelf, readProcSelfDirectory, readProcSelfLink } from "./procfs.ts";
 import type { RegionMapping } from "./region-mapping.ts";
 import { Sleep } from "./sleep.ts";
@@ -322,6 +323,10 @@ export class SimProcess implements Kernel {
 	}
 
 	#procSelfInode(path: string): Inode | number {
+		if (path === "/proc/self/pagemap") {
+			const open = () => new PagemapFile();
+			return { kind: "device", mode: 0o400, uid: this.uid, content: undefined, open };
+		}
 		const text = readProcSelf(this, path);
 		if (typeof text === "number") return text;
 		const content = { read: () => encodeText(text) };

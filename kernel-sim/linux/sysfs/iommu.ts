@@ -53,7 +53,7 @@ export function removeGroupDirectory(files: FileSystem, group: IommuGroup): void
 export function addGroupMember(files: FileSystem, group: IommuGroup, device: BusDevice): void {
 	link(files, `${groupPath(group)}/devices/${device.name}`, device.syspath);
 	link(files, `${device.syspath}/iommu_group`, groupPath(group));
-	if (group.emulated) return;
+	if (group.emulated || group.noIommu) return;
 	link(files, `${UNIT}/devices/${device.name}`, device.syspath);
 	link(files, `${device.syspath}/iommu`, UNIT);
 }
@@ -62,7 +62,7 @@ export function addGroupMember(files: FileSystem, group: IommuGroup, device: Bus
 export function removeGroupMember(files: FileSystem, group: IommuGroup, device: BusDevice): void {
 	files.remove(`${groupPath(group)}/devices/${device.name}`);
 	files.remove(`${device.syspath}/iommu_group`);
-	if (!group.emulated) files.remove(`${UNIT}/devices/${device.name}`);
+	if (!group.emulated && !group.noIommu) files.remove(`${UNIT}/devices/${device.name}`);
 }
 
 function link(files: FileSystem, from: string, to: string): void {

@@ -47,15 +47,16 @@ export class VfioPciDriver implements PciDriver {
 		return false;
 	}
 
-	/** @returns 0; -EINVAL for bridges, devices without an IOMMU group and denylisted ones; -EBUSY while it has virtual functions */
+	/** @returns 0; -EINVAL for bridges, devices without an IOMMU, unless no-IOMMU mode is on, and denylisted ones; -EBUSY while it has virtual functions */
 	probe(device: PciDevice): number {
 		const allowed = this.#options.parameters.flag("vfio_pci", "disable_denylist");
 		if (device.vendor === INTEL && DENYLIST.has(device.device) && !allowed) return -EINVAL;
 		if (device.headerType !== PCI_HEADER_TYPE_NORMAL) return -EINVAL;
 		if ((device.virtualFunctions?.count ?? 0) > 0) return -EBUSY;
-		if (!device.group) return -EINVAL;
+		const group = device.group ?? this.#options.noIommu?.add(device);
+		if (!group) return -EINVAL;
 		const bound = new VfioPciDevice(device, this.#options, this.#devices);
-		const answer = this.#vfio.register(bound, device.group);
+		const answer = this.#vfio.register(bound, group);
 		if (answer < 0) return answer;
 		bound.record = this.#vfio.device(bound);
 		this.#devices.set(device.fn, bound);
@@ -69,6 +70,7 @@ export class VfioPciDriver implements PciDriver {
 		return andThen(device.virtualFunctions?.disable() ?? 0, () =>
 			andThen(this.#vfio.unregister(bound), () => {
 				this.#devices.delete(device.fn);
+				if (device.group?.noIommu) this.#options.noIommu?.remove(device, device.group);
 				return 0;
 			}),
 		);

@@ -40,7 +40,9 @@ export function getHotResetInfo(device: VfioPciDevice, argument: IoctlArgument):
 	const entries = new Uint8Array(affected.length * vfio_pci_dependent_device.size);
 	if (bound) info.flags = VFIO_PCI_HOT_RESET_FLAG_DEV_ID | VFIO_PCI_HOT_RESET_FLAG_DEV_ID_OWNED;
 	for (const [index, fn] of affected.entries()) {
-		const id = bound ? deviceId(device.siblings.get(fn), bound) : device.machine.groupOf(fn);
+		const id = bound
+			? deviceId(device.siblings.get(fn), bound)
+			: (device.siblings.get(fn)?.device.group?.id ?? device.machine.groupOf(fn));
 		if (id === undefined) return -EPERM;
 		if (bound && id === NOT_OWNED) info.flags &= ~VFIO_PCI_HOT_RESET_FLAG_DEV_ID_OWNED;
 		const entry = vfio_pci_dependent_device.view(entries, index * vfio_pci_dependent_device.size);

@@ -4,7 +4,16 @@
  * @module
  */
 import type { Machine } from "../../hardware/topology.ts";
+import type { PciDevice } from "../driver.ts";
+import type { IommuGroup } from "../iommu-group.ts";
 import type { ModuleParameters } from "../parameters.ts";
+
+/** Groups of devices that no IOMMU stands before. */
+export interface NoIommuGroups {
+	/** @returns undefined while the mode is not switched on */
+	add(device: PciDevice): IommuGroup | undefined;
+	remove(device: PciDevice, group: IommuGroup): void;
+}
 
 /** What vfio-pci is made with. */
 export interface VfioPciOptions {
@@ -15,4 +24,6 @@ export interface VfioPciOptions {
 	readonly parameters: ModuleParameters;
 	/** The kernel knows of character devices; false when left out. */
 	readonly iommufd?: boolean;
+	/** Makes groups for devices without an IOMMU; absent where the kernel cannot give those to users. */
+	readonly noIommu?: NoIommuGroups;
 }

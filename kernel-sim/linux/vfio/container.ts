@@ -3,12 +3,13 @@
  *
  * @module
  */
-import { EINVAL, ENODEV } from "../../../core/uapi/errno.ts";
+import { EINVAL, ENODEV, ENOTTY, EPERM } from "../../../core/uapi/errno.ts";
 import {
 	VFIO_API_VERSION,
 	VFIO_CHECK_EXTENSION,
 	VFIO_DMA_CC_IOMMU,
 	VFIO_GET_API_VERSION,
+	VFIO_NOIOMMU_IOMMU,
 	VFIO_SET_IOMMU,
 	VFIO_TYPE1_IOMMU,
 	VFIO_TYPE1_NESTING_IOMMU,
@@ -28,6 +29,7 @@ export class Container {
 	readonly #registry: Set<Container>;
 	readonly #groups: VfioGroup[] = [];
 	#iommu: Type1 | undefined;
+	#noIommuSet = false;
 	#open = true;
 
 	constructor(platform: Type1Platform, registry: Set<Container>) {
@@ -41,12 +43,24 @@ export class Container {
 		return this.#iommu;
 	}
 
+	/** Devices can be opened: an IOMMU was set, or that there is none. */
+	get ready(): boolean {
+		return this.#iommu !== undefined || this.#noIommuSet;
+	}
+
 	get groups(): readonly VfioGroup[] {
 		return this.#groups;
 	}
 
 	/** A group comes in: its DMA is this container's from now on. @returns 0, or -errno */
 	attach(group: VfioGroup): number {
+		const { noIommu } = group.iommuGroup;
+		if (this.#groups.some((other) => other.iommuGroup.noIommu !== noIommu)) return -EPERM;
+		// Nothing keeps the DMA of a device without an IOMMU from the others.
+		if (noIommu) {
+			this.#groups.push(group);
+			return 0;
+		}
 		const claimed = group.iommuGroup.claim(group);
 		if (claimed < 0) return claimed;
 		const attached = this.#iommu?.attach(group.iommuGroup) ?? 0;
@@ -64,7 +78,10 @@ export class Container {
 		if (at < 0) return;
 		this.#groups.splice(at, 1);
 		this.#iommu?.detach(group.iommuGroup);
-		if (this.#groups.length === 0) this.#iommu = undefined;
+		if (this.#groups.length === 0) {
+			this.#iommu = undefined;
+			this.#noIommuSet = false;
+		}
 		group.iommuGroup.release(group);
 		this.#forget();
 	}
@@ -75,8 +92,9 @@ export class Container {
 		this.#forget();
 	}
 
-	setIommu(type: number): number {
-		if (this.#groups.length === 0 || this.#iommu) return -EINVAL;
+	setIommu(type: number, process: SimProcess): number {
+		if (this.#groups.length === 0 || this.ready) return -EINVAL;
+		if (this.#withoutIommu) return this.#setNoIommu(type, process);
 		// Whoever says yes to the number is asked to be it: there are extensions that are no types.
 		if (this.checkExtension(type) === 0) return -ENODEV;
 		if (type !== VFIO_TYPE1_IOMMU && type !== VFIO_TYPE1v2_IOMMU) return -EINVAL;
@@ -91,7 +109,22 @@ export class Container {
 		return 0;
 	}
 
+	get #withoutIommu(): boolean {
+		return this.#groups.some((group) => group.iommuGroup.noIommu);
+	}
+
+	#setNoIommu(type: number, process: SimProcess): number {
+		if (this.checkExtension(type) === 0) return -ENODEV;
+		if (!process.capable("CAP_SYS_RAWIO")) return -EPERM;
+		this.#noIommuSet = true;
+		return 0;
+	}
+
 	checkExtension(extension: number): number {
+		// Only drivers for what groups there are are asked.
+		if (extension === VFIO_NOIOMMU_IOMMU && !this.#iommu && (this.#groups.length === 0 || this.#withoutIommu))
+			return this.#platform.noIommuMode() ? 1 : 0;
+		if (this.#withoutIommu) return 0;
 		switch (extension) {
 			case VFIO_DMA_CC_IOMMU:
 				return this.#iommu?.enforcesCoherency ? 1 : 0;
@@ -131,10 +164,11 @@ export class ContainerFile extends OpenFile {
 			case VFIO_CHECK_EXTENSION:
 				return this.container.checkExtension(argument.value);
 			case VFIO_SET_IOMMU:
-				return this.container.setIommu(argument.value);
+				return this.container.setIommu(argument.value, process);
 			default:
 				// Before an IOMMU is set nobody is there to say that it does not know the request.
-				return this.container.iommu?.ioctl(process, request, argument) ?? -EINVAL;
+				if (!this.container.ready) return -EINVAL;
+				return this.container.iommu?.ioctl(process, request, argument) ?? -ENOTTY;
 		}
 	}
 

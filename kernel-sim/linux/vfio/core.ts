@@ -71,7 +71,7 @@ export class Vfio {
 			const created = new VfioGroup(iommuGroup, this.#platform.enforcesCoherency);
 			group = created;
 			this.#groups.set(iommuGroup.id, created);
-			this.#files.device(group.path, 0o600, () => created.open());
+			this.#files.device(group.path, 0o600, (process) => created.open(process));
 		}
 		const device = new RegisteredDevice(ops, group, this.#freeIndex(), {
 			clock: this.#clock,
@@ -84,7 +84,7 @@ export class Vfio {
 		this.#files.directory(directory);
 		const link = `${CLASS}/vfio${device.index}`;
 		this.#files.link(link, relativeLink(link, directory));
-		if (this.#iommufd) {
+		if (this.#iommufd && !iommuGroup.noIommu) {
 			this.#files.text(`${directory}/dev`, `${CDEV_MAJOR}:${device.index}`);
 			this.#files.device(device.path, 0o600, () => device.openCdev());
 		}

@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { EBADF, EBADFD, EBUSY, EFAULT, EINVAL, EMFILE, ENODEV, ENOTTY } from "../../../core/uapi/errno.ts";
+import { EBADF, EBADFD, EBUSY, EFAULT, EINVAL, EMFILE, ENODEV, ENOTTY, EPERM } from "../../../core/uapi/errno.ts";
 import {
 	VFIO_GROUP_FLAGS_CONTAINER_SET,
 	VFIO_GROUP_FLAGS_VIABLE,
@@ -17,7 +17,7 @@ import { PAGE_SIZE } from "../address-space.ts";
 import { type IoctlArgument, OpenFile } from "../file.ts";
 import type { IommuGroup } from "../iommu-group.ts";
 import { IommufdFile } from "../iommufd/file.ts";
-import { admitGroup } from "../iommufd/vfio-compat.ts";
+import { admitGroup, admitGroupWithoutIommu } from "../iommufd/vfio-compat.ts";
 import type { SimProcess } from "../process.ts";
 import { type Container, ContainerFile } from "./container.ts";
 import type { RegisteredDevice } from "./registered-device.ts";
@@ -46,7 +46,7 @@ export class VfioGroup {
 	}
 
 	get path(): string {
-		return `/dev/vfio/${this.iommuGroup.id}`;
+		return `/dev/vfio/${this.iommuGroup.noIommu ? "noiommu-" : ""}${this.iommuGroup.id}`;
 	}
 
 	get container(): Container | undefined {
@@ -64,11 +64,17 @@ export class VfioGroup {
 	}
 
 	/** open(2) of the node. */
-	open(): GroupFile | number {
+	open(process: SimProcess): GroupFile | number {
 		if (this.#gone) return -ENODEV;
+		if (!this.#allows(process)) return -EPERM;
 		if (this.exclusiveUsers > 0 || this.#file) return -EBUSY;
 		this.#file = new GroupFile(this);
 		return this.#file;
+	}
+
+	/** Whoever uses a device without an IOMMU can do anything to the machine. */
+	#allows(process: SimProcess): boolean {
+		return !this.iommuGroup.noIommu || process.capable("CAP_SYS_RAWIO");
 	}
 
 	/** The last reference to its file has gone. */
@@ -85,7 +91,7 @@ export class VfioGroup {
 
 	/** A device is opened: the group, its container and its IOMMU stay until it is closed. @returns 0, or -EINVAL without them */
 	use(): number {
-		if (!this.#container?.iommu) return -EINVAL;
+		if (!this.#container?.ready) return -EINVAL;
 		this.#users++;
 		this.#file?.reference();
 		return 0;
@@ -119,13 +125,14 @@ export class VfioGroup {
 		if (this.#gone) return -ENODEV;
 		if (file instanceof IommufdFile) return this.#setIommufd(file);
 		if (!(file instanceof ContainerFile)) return -EBADFD;
+		if (!this.#allows(process)) return -EPERM;
 		const result = file.container.attach(this);
 		if (result === 0) this.#container = file.container;
 		return result;
 	}
 
 	#setIommufd(file: IommufdFile): number {
-		const admitted = admitGroup(file.context);
+		const admitted = this.iommuGroup.noIommu ? admitGroupWithoutIommu(file.context) : admitGroup(file.context);
 		if (admitted === 0) this.#iommufd = file.reference();
 		return admitted;
 	}
@@ -143,7 +150,8 @@ export class VfioGroup {
 		if (typeof name === "number") return name;
 		const device = this.#find(name);
 		if (typeof device === "number") return device;
-		if (!this.#container?.iommu && !this.#iommufd) return -EINVAL;
+		if (!this.#container?.ready && !this.#iommufd) return -EINVAL;
+		if (!this.#allows(process)) return -EPERM;
 		if (process.descriptorsExhausted) return -EMFILE;
 		const file = device.open();
 		return typeof file === "number" ? file : process.installFile(file);

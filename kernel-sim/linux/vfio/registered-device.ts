@@ -5,7 +5,7 @@
  */
 import type { Clock } from "../../../core/kernel.ts";
 import { Releases } from "../../../core/release.ts";
-import { EBUSY, EINVAL, ENODEV } from "../../../core/uapi/errno.ts";
+import { EBUSY, EINVAL, ENODEV, EPERM } from "../../../core/uapi/errno.ts";
 import type { OpenFile } from "../file.ts";
 import type { IommufdBinding } from "../iommufd/binding.ts";
 import { IommufdDevice } from "../iommufd/device.ts";
@@ -32,6 +32,8 @@ export class RegisteredDevice {
 	#binding: IommufdBinding | undefined;
 	/** It is open through its character device. */
 	#exclusive = false;
+	/** It is open on /dev/iommu, and has no IOMMU. */
+	#unbound = false;
 	#leaving: Sleep | undefined;
 	#nextRequest: Disposable | undefined;
 
@@ -67,7 +69,7 @@ export class RegisteredDevice {
 	open(): OpenFile | number {
 		if (this.#openCount === 0) {
 			const { iommufd } = this.group;
-			const opened = iommufd ? this.#openBound(iommufd) || this.#attachCompatible(iommufd) : this.#openInContainer();
+			const opened = iommufd ? this.#openOnIommufd(iommufd) : this.#openInContainer();
 			if (opened < 0) return opened;
 		}
 		return this.#file();
@@ -102,6 +104,15 @@ export class RegisteredDevice {
 		if (used < 0) return used;
 		const opened = this.ops.open(this.group.container?.iommu?.dma);
 		if (opened < 0) this.group.unuse();
+		return opened;
+	}
+
+	#openOnIommufd(file: IommufdFile): number {
+		if (!this.group.iommuGroup.noIommu) return this.#openBound(file) || this.#attachCompatible(file);
+		// Who has made an address space expects that something is translated.
+		if (file.context.compatible) return -EPERM;
+		const opened = this.ops.open();
+		this.#unbound = opened === 0;
 		return opened;
 	}
 
@@ -172,7 +183,8 @@ export class RegisteredDevice {
 		if (this.#exclusive) this.group.exclusiveUsers--;
 		this.#exclusive = false;
 		if (this.#binding) this.#unbind();
-		else this.group.unuse();
+		else if (!this.#unbound) this.group.unuse();
+		this.#unbound = false;
 	}
 
 	#gone(): void {

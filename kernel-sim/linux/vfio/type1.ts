@@ -56,6 +56,8 @@ export interface Type1Platform {
 	readonly addressWidth: number;
 	/** A bit for each page size of the IOMMU, in bytes. */
 	readonly pageSizes: bigint;
+	/** Devices without an IOMMU are given to users (`enable_unsafe_noiommu_mode`). */
+	readonly noIommuMode: () => boolean;
 	/** Messages of a device can only be its own (interrupt remapping). */
 	readonly isolatedMsi: boolean;
 	/** The IOMMU can force DMA to be coherent with the caches. */
