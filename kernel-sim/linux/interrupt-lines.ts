@@ -8,16 +8,15 @@ import {
 	PCI_CAP_ID_MSIX,
 	PCI_EXP_TYPE_ROOT_PORT,
 	PCI_EXT_CAP_ID_ERR,
-	PCI_INTERRUPT_PIN,
 } from "../../core/uapi/pci_regs.ts";
 import { findCapability, findExtendedCapability } from "../hardware/config-walk.ts";
 import type { PciFunction } from "../hardware/function.ts";
 import type { Machine } from "../hardware/topology.ts";
 import type { PciDevice } from "./driver.ts";
+import { lineOf } from "./intx-line.ts";
 import { VfioPciDevice } from "./vfio-pci/device.ts";
 
-/** PCI lines are the second half of the I/O APIC's; messages come after it. */
-const FIRST_LINE = 16;
+/** Messages come after the I/O APIC's inputs. */
 const FIRST_MESSAGE = 24;
 
 /** One line of /proc/interrupts. */
@@ -61,8 +60,7 @@ export class InterruptLines {
 		const { fn } = device;
 		const message = opened(device)?.interrupts.msi.handler(0)?.message;
 		if (message !== undefined) return this.#messageNumber(message);
-		const pin = fn.config[PCI_INTERRUPT_PIN] ?? 0;
-		return pin === 0 ? 0 : FIRST_LINE + ((fn.address.device + pin - 1) & 7);
+		return lineOf(fn);
 	}
 
 	/** The text of /proc/interrupts. */

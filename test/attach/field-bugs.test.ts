@@ -3,10 +3,15 @@ import { beforeEach, describe, expect, it } from "vitest";
 import { VfioDevice } from "../../core/device/device.ts";
 import { bindGroup } from "../../core/host/bind.ts";
 import { groupMembers } from "../../core/host/groups.ts";
+import { AssignedFunction } from "../../core/pci/assigned-function.ts";
+import { EBUSY } from "../../core/uapi/errno.ts";
+import type { ParameterValues } from "../../kernel-sim/linux/parameters.ts";
 import { Host, type SimProcess, SimulatedLinux } from "../../kernel-sim/mod.ts";
 import { vfioError } from "../core/support/error.ts";
 
 const NVME = "0000:06:00.0";
+/** Below a root port as the NVMe controller is, so that both are on one line. */
+const PORTED = "0000:01:00.0";
 /** Two functions of one slot, in one group. */
 const EDU = "0000:00:12.0";
 const SIBLING = "0000:00:12.1";
@@ -55,5 +60,43 @@ describe("security in the field", () => {
 		expect(error.code).toBe("interrupt-failed");
 		device.setEventfds(MSIX, 61, Array(4).fill(NONE));
 		device[Symbol.dispose]();
+	});
+});
+
+describe("an interrupt line that several devices are on", () => {
+	const boot = (parameters: ParameterValues) => {
+		linux = new SimulatedLinux({ host: Host.reference(), parameters });
+		kernel = linux.process();
+		for (const address of [PORTED, NVME]) bindGroup(kernel, address);
+		return [PORTED, NVME].map((address) => VfioDevice.open(kernel, address));
+	};
+	const release = (devices: readonly VfioDevice[]) => {
+		for (const device of devices) device[Symbol.dispose]();
+		expect([linux.leaks().openFiles, linux.leaks().eventfds]).toEqual([0, 0]);
+	};
+
+	it("is shared by those that Linux can silence at the device", () => {
+		const devices = boot({});
+		const functions = devices.map((device) => AssignedFunction.attach(device));
+		expect(functions.map((fn) => fn.interruptMode)).toEqual(["intx", "intx"]);
+		for (const fn of functions) fn[Symbol.dispose]();
+		release(devices);
+	});
+
+	it("is refused to the second of two that it cannot: the error says why, and without INTx it is assigned", () => {
+		const devices = boot({ vfio_pci: { nointxmask: true } });
+		const [first, second] = devices as [VfioDevice, VfioDevice];
+		const holder = AssignedFunction.attach(first);
+		const error = vfioError(() => AssignedFunction.attach(second));
+		expect([error.code, error.errno]).toEqual(["interrupt-failed", EBUSY]);
+		expect(error.message).toContain("another device uses its interrupt line");
+		const without = AssignedFunction.attach(second, { intx: "off" });
+		expect([without.interruptMode, without.plan.interrupts.msix]).toEqual(["none", 65]);
+		without[Symbol.dispose]();
+		holder[Symbol.dispose]();
+		const alone = AssignedFunction.attach(second);
+		expect(alone.interruptMode).toBe("intx");
+		alone[Symbol.dispose]();
+		release(devices);
 	});
 });

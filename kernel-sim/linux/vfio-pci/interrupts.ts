@@ -19,6 +19,7 @@ import {
 import type { PciFunction } from "../../hardware/function.ts";
 import type { InterruptController } from "../../hardware/interrupts.ts";
 import type { EventFd } from "../eventfd.ts";
+import { lineOf } from "../intx-line.ts";
 import { allowIntx } from "./command.ts";
 import type { ConfigSpace } from "./config-space.ts";
 import { Intx } from "./intx.ts";
@@ -36,9 +37,19 @@ export class Interrupts {
 	readonly #fn: PciFunction;
 	readonly #config: ConfigSpace;
 	readonly #maskable: boolean;
+	readonly #others: () => Iterable<Interrupts>;
 
-	/** @param maskable COMMAND's Interrupt Disable works and may be used */
-	constructor(config: ConfigSpace, controller: InterruptController, maskable: boolean) {
+	/**
+	 * @param maskable COMMAND's Interrupt Disable works and may be used
+	 * @param others those of the other open devices
+	 */
+	constructor(
+		config: ConfigSpace,
+		controller: InterruptController,
+		maskable: boolean,
+		others: () => Iterable<Interrupts>,
+	) {
+		this.#others = others;
 		this.#config = config;
 		this.#fn = config.fn;
 		this.#maskable = maskable;
@@ -91,6 +102,18 @@ export class Interrupts {
 			default:
 				return -EINVAL;
 		}
+	}
+
+	/**
+	 * Linux shares a line among those only that can be silenced at the device: it has to mask the line for any other, and
+	 * with it whoever else is on it.
+	 */
+	get lineTaken(): boolean {
+		for (const other of this.#others()) {
+			if (other === this || !other.intx.enabled || lineOf(other.#fn) !== lineOf(this.#fn)) continue;
+			if (!other.#maskable || !this.#maskable) return true;
+		}
+		return false;
 	}
 
 	/** The user changed the virtual Interrupt Disable bit. */

@@ -50,7 +50,9 @@ export class OpenDevice
 		const maskable = bound.masksIntx && canDisableIntx(this.fn);
 		if (maskable) allowIntx(this.fn, true);
 		this.config = new ConfigSpace(this);
-		this.interrupts = new Interrupts(this.config, bound.machine.interrupts, maskable);
+		this.interrupts = new Interrupts(this.config, bound.machine.interrupts, maskable, () =>
+			[...bound.siblings.values()].flatMap(({ opened }) => opened?.interrupts ?? []),
+		);
 		this.regions = new Regions(this);
 		this.power = new DevicePower(this.fn, this.interrupts.intx);
 		this.ioEventFds = new IoEventFds(this);

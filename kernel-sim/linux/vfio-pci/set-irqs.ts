@@ -108,8 +108,15 @@ function triggerIntx(interrupts: Interrupts, request: IrqRequest): number {
 	}
 	const event = eventAt(request, 0);
 	if (typeof event === "number") return event;
-	if (intx.enabled) intx.setTrigger(event);
-	else intx.enable(event, interrupts.intxDisabled);
+	if (intx.enabled) {
+		intx.setTrigger(event);
+		return 0;
+	}
+	if (interrupts.lineTaken) {
+		event?.unreference();
+		return -EBUSY;
+	}
+	intx.enable(event, interrupts.intxDisabled);
 	return 0;
 }
 
