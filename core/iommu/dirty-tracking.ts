@@ -40,6 +40,22 @@ export interface DirtyTracking {
 	unmap(iova: bigint, size: bigint): Uint8Array;
 }
 
+/**
+ * How long the bitmap of so many bytes is: whole words of 64 bits.
+ *
+ * @param limit the longest that the kernel takes, bytes
+ * @throws VfioError `invalid-argument`
+ */
+export function bitmapLength(size: bigint, pageSize: bigint, limit: bigint): number {
+	const pages = (size + pageSize - 1n) / pageSize;
+	const length = ((pages + 63n) / 64n) * 8n;
+	if (length > 0n && length <= limit) return Number(length);
+	throw new VfioError(
+		"invalid-argument",
+		`Cannot read dirty pages: ${size} bytes need a bitmap of ${length} bytes, and the kernel takes 8 to ${limit}`,
+	);
+}
+
 /** Memory for bitmaps, which the kernel writes by address; kept from one to the next. */
 export class DirtyBitmap implements Disposable {
 	readonly #kernel: Kernel;
@@ -57,15 +73,9 @@ export class DirtyBitmap implements Disposable {
 	 * @throws VfioError `invalid-argument`, `kernel`
 	 */
 	prepare(size: bigint, pageSize: bigint, limit: bigint): { readonly address: bigint; readonly bytes: Uint8Array } {
-		const pages = (size + pageSize - 1n) / pageSize;
-		const length = ((pages + 63n) / 64n) * 8n;
-		if (length <= 0n || length > limit)
-			throw new VfioError(
-				"invalid-argument",
-				`Cannot read dirty pages: ${size} bytes need a bitmap of ${length} bytes, and the kernel takes 8 to ${limit}`,
-			);
-		const memory = this.#room(Number(length));
-		const bytes = memory.bytes.subarray(0, Number(length));
+		const length = bitmapLength(size, pageSize, limit);
+		const memory = this.#room(length);
+		const bytes = memory.bytes.subarray(0, length);
 		bytes.fill(0);
 		return { address: memory.address, bytes };
 	}

@@ -18,7 +18,8 @@ import {
 	iommu_hwpt_set_dirty_tracking,
 } from "../uapi/iommufd.ts";
 import { explainAttach } from "./attach-errors.ts";
-import { DirtyBitmap, type DirtyTracking, dirtyCallFailed } from "./dirty-tracking.ts";
+import { bitmapLength, DirtyBitmap, type DirtyTracking, dirtyCallFailed } from "./dirty-tracking.ts";
+import type { Interval } from "./interval-map.ts";
 import type { BoundDevice, Ioas } from "./ioas.ts";
 
 /** A page table that we asked for. Those that the kernel makes by itself record nothing. */
@@ -105,19 +106,40 @@ export class HwptDirtyTracking implements DirtyTracking, Disposable {
 		this.#bitmap[Symbol.dispose]();
 	}
 
-	/** The kernel adds bits and takes none away, so that one bitmap serves all page tables in turn. */
+	/**
+	 * The kernel stops at the first hole and does not say so, so that each run of mappings is asked for by itself; its bits
+	 * start with those of its own first page.
+	 */
 	#read(iova: bigint, size: bigint, flags: number): Uint8Array {
 		this.#requireSupport();
 		if (!this.#on) throw new VfioError("invalid-argument", "Cannot read dirty pages: tracking was not started");
 		const { pageSize } = this.#ioas.info();
-		const { address, bytes } = this.#bitmap.prepare(size, pageSize, HwptDirtyTracking.LIMIT);
+		const runs = mappedRuns(this.#ioas.mappings, iova, size);
+		const [only] = runs;
+		if (runs.length === 1 && only?.start === iova && only.size === size) return this.#readRun(only, pageSize, flags);
+		const whole = new Uint8Array(bitmapLength(size, pageSize, HwptDirtyTracking.LIMIT));
+		for (const run of runs) {
+			const from = Number((run.start - iova) / pageSize);
+			const bits = this.#readRun(run, pageSize, flags);
+			for (let n = 0; n < Number(run.size / pageSize); n++)
+				if ((bits[n >> 3] as number) & (1 << (n & 7))) {
+					const at = (from + n) >> 3;
+					whole[at] = (whole[at] as number) | (1 << ((from + n) & 7));
+				}
+		}
+		return whole;
+	}
+
+	/** The kernel adds bits and takes none away, so that one bitmap serves all page tables in turn. */
+	#readRun(run: Interval, pageSize: bigint, flags: number): Uint8Array {
+		const { address, bytes } = this.#bitmap.prepare(run.size, pageSize, HwptDirtyTracking.LIMIT);
 		for (const hwpt of this.#hwpts) {
 			const request = iommu_hwpt_get_dirty_bitmap.create();
 			request.size = iommu_hwpt_get_dirty_bitmap.size;
 			request.hwpt_id = hwpt.id;
 			request.flags = flags;
-			request.iova = iova;
-			request.length = size;
+			request.iova = run.start;
+			request.length = run.size;
 			request.page_size = pageSize;
 			request.data = address;
 			this.#call(IOMMU_HWPT_GET_DIRTY_BITMAP, request.bytes, "read dirty pages");
@@ -150,4 +172,19 @@ export class HwptDirtyTracking implements DirtyTracking, Disposable {
 			throw dirtyCallFailed(action, cause);
 		}
 	}
+}
+
+/** What is mapped of a stretch, neighbours joined. */
+function mappedRuns(mappings: Iterable<Interval>, iova: bigint, size: bigint): Interval[] {
+	const runs: { start: bigint; size: bigint }[] = [];
+	for (const mapping of mappings) {
+		const start = mapping.start > iova ? mapping.start : iova;
+		let end = mapping.start + mapping.size;
+		if (end > iova + size) end = iova + size;
+		if (end <= start) continue;
+		const last = runs.at(-1);
+		if (last && last.start + last.size === start) last.size += end - start;
+		else runs.push({ start, size: end - start });
+	}
+	return runs;
 }

@@ -193,7 +193,12 @@ export class SimulatedLinux {
 		});
 		this.files.attribute("/proc/sys/kernel/tainted", { show: () => `${this.#tainted ? TAINTED_BY_USER : 0}\n` });
 		if (loaded) addModuleFiles(this.files, this.parameters);
-		const unit = { iommu, interrupts, groups: () => this.#groups.values() };
+		const unit = {
+			iommu,
+			interrupts,
+			groups: () => this.#groups.values(),
+			snoopControl: options.snoopControl ?? false,
+		};
 		addIommuDirectories(this.files, hasIommu ? unit : undefined);
 		this.#iommufd = {
 			...platform,

@@ -12,6 +12,7 @@ import { O_RDWR } from "../../core/uapi/fcntl.ts";
 import { IOMMU_DESTROY, IOMMU_IOAS_MAP } from "../../core/uapi/iommufd.ts";
 import { Host, type LinuxOptions, type SimProcess, SimulatedLinux } from "../../kernel-sim/mod.ts";
 import { vfioError } from "../core/support/error.ts";
+import { FakeKvm } from "../core/support/fake-kvm.ts";
 import { region, TestMemory } from "../core/support/guest-memory.ts";
 
 const NVME = "0000:05:00.0";
@@ -371,6 +372,29 @@ describe("an address space of iommufd", () => {
 		expect(device.iommu.info().dirtyTracking).toBeUndefined();
 		expect(vfioError(() => device.iommu.dirty.start()).code).toBe("unsupported-iommu");
 		close(device);
+	});
+
+	it.each([true, false])(
+		"F-06 tells whether DMA snoops the caches, %s, as the IOMMU's registers and a container say",
+		(snoopControl) => {
+			boot({ snoopControl });
+			const [bound, byGroup] = [open(NVME, { iommufd }), open(OTHER)];
+			expect([bound.coherent, byGroup.coherent]).toEqual([snoopControl, snoopControl]);
+			close(bound, byGroup);
+		},
+	);
+
+	it("F-06 announces each character device to KVM before it is bound, and takes it back before it is closed", () => {
+		const kvm = new FakeKvm();
+		const addressSpace = new IoAddressSpace(kernel, { iommufd, kvm });
+		const devices = [NVME, OTHER].map((address) => open(address, { addressSpace }));
+		expect(kvm.files).toEqual(devices.map(({ fd }) => fd));
+		devices[0]?.[Symbol.dispose]();
+		expect(kvm.files).toEqual([devices[1]?.fd]);
+		kvm.failing = ["add"];
+		expect(refusal(NVME, { addressSpace }).message).toContain("KVM does not take it");
+		close(...devices);
+		expect(kvm.files).toEqual([]);
 	});
 
 	it("that the kernel does not free ends with the iommufd", () => {

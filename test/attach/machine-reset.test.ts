@@ -2,21 +2,26 @@ import { describe, expect, it } from "vitest";
 import { VfioDevice } from "../../core/device/device.ts";
 import { IoAddressSpace } from "../../core/device/io-address-space.ts";
 import { bindGroup } from "../../core/host/bind.ts";
+import { Iommufd } from "../../core/iommu/iommufd.ts";
 import { PciTopology } from "../../core/machine/topology.ts";
 import { AssignedFunction } from "../../core/pci/assigned-function.ts";
 import { resetMachine } from "../../core/pci/machine-reset.ts";
+import { O_RDWR } from "../../core/uapi/fcntl.ts";
 import { Edu, type Host, Nvme, SimulatedLinux, VirtualClock } from "../../kernel-sim/mod.ts";
+import { vfioError } from "../core/support/error.ts";
 import { hostWith } from "../kernel-sim/vfio-pci/bench.ts";
+import { BACKENDS, type Backend } from "./scripted-guest.ts";
 
 const FIRST = "0000:01:00.0";
 const SECOND = "0000:01:00.1";
 const NVME = "0000:05:00.0";
 
-function assigned(host: Host, addresses: readonly string[]) {
+function assigned(host: Host, addresses: readonly string[], backend: Backend = "type1") {
 	const clock = new VirtualClock();
 	const linux = new SimulatedLinux({ host, clock });
 	const process = linux.process();
-	const addressSpace = new IoAddressSpace(process);
+	const iommufd = backend === "iommufd" ? Iommufd.open(process) : undefined;
+	const addressSpace = new IoAddressSpace(process, iommufd ? { iommufd } : {});
 	const pci = new PciTopology({ pin: () => {}, message: () => {} });
 	const functions = addresses.map((address, n) => {
 		bindGroup(process, address);
@@ -33,10 +38,11 @@ function assigned(host: Host, addresses: readonly string[]) {
 			fn[Symbol.dispose]();
 			device[Symbol.dispose]();
 		}
+		iommufd?.[Symbol.dispose]();
 		clock.settle();
 		return Object.entries(linux.leaks()).filter(([, count]) => count !== 0);
 	};
-	return { fns: functions.map(({ fn }) => fn), resets, close };
+	return { fns: functions.map(({ fn }) => fn), devices: functions.map(({ device }) => device), resets, close };
 }
 
 /** Two functions of one slot below a port, neither of which can be reset by itself. */
@@ -46,9 +52,9 @@ const slot = () =>
 		[SECOND]: [Edu.description(), new Edu()],
 	});
 
-describe("resetMachine() on a simulated Linux", () => {
+describe.each(BACKENDS)("resetMachine() on a simulated Linux with %s", (backend) => {
 	it("resets two functions that have no reset of their own together, once, and they work afterwards", () => {
-		const { fns, resets, close } = assigned(slot(), [FIRST, SECOND]);
+		const { fns, resets, close } = assigned(slot(), [FIRST, SECOND], backend);
 		for (const fn of fns) {
 			fn.configWrite(0x10, 4, 0xfd000000);
 			fn.configWrite(4, 2, 6);
@@ -74,14 +80,69 @@ describe("resetMachine() on a simulated Linux", () => {
 
 	it("RST-06 does not reset a bus with a device on it that is not ours, and says which", () => {
 		const host = slot();
-		const { fns, resets, close } = assigned(host, [FIRST]);
+		const { fns, resets, close } = assigned(host, [FIRST], backend);
 		const before = resets(FIRST);
 		const report = resetMachine(fns);
 		expect(report.shared).toEqual([]);
 		// The other function is of the same group, and so held: the function's own reset was one of the bus.
 		expect([report.functions[0]?.report.method, resets(FIRST)]).toEqual(["hot-reset", before + 1]);
-		expect(report.functions[0]?.report.methods[1]?.detail).toContain(`${SECOND} (group`);
+		expect(report.functions[0]?.report.methods[1]?.detail).toContain(
+			backend === "type1" ? `${SECOND} (group` : `${SECOND} (owned)`,
+		);
 		expect(close()).toEqual([]);
+	});
+});
+
+describe("a hot reset of a character device", () => {
+	it("RST-07 goes by what the kernel says of each device: its id in the iommufd, not a group, and no descriptors", () => {
+		const { devices, close } = assigned(slot(), [FIRST, SECOND], "iommufd");
+		const [first] = devices as [VfioDevice];
+		expect(first.hotResetInfo()).toEqual([
+			{ name: FIRST, address: FIRST, group: undefined, owned: true, inUse: true },
+			{ name: SECOND, address: SECOND, group: undefined, owned: true, inUse: true },
+		]);
+		first.hotReset();
+		expect(close()).toEqual([]);
+	});
+
+	it("Y-03 knows a device by its id, whatever it is called here: no name is compared with an address", () => {
+		const host = slot();
+		const linux = new SimulatedLinux({ host });
+		const process = linux.process();
+		bindGroup(process, FIRST);
+		const iommufd = Iommufd.open(process);
+		const cdev = (address: string) =>
+			`/dev/vfio/devices/${process.readDirectory(`/sys/bus/pci/devices/${address}/vfio-dev`)[0]}`;
+		// Each is called what the other one's address is.
+		const [a, b] = [
+			[FIRST, SECOND],
+			[SECOND, FIRST],
+		].map(([address, name]) => {
+			const fd = process.open(cdev(address as string), O_RDWR);
+			return VfioDevice.open(process, { fd, name: name as string }, { iommufd });
+		}) as [VfioDevice, VfioDevice];
+		expect(a.hotResetInfo().map(({ name, address }) => [name, address])).toEqual([
+			[a.name, FIRST],
+			[b.name, SECOND],
+		]);
+		for (const thing of [a, b, iommufd]) thing[Symbol.dispose]();
+		expect(Object.entries(linux.leaks()).filter(([, count]) => count !== 0)).toEqual([]);
+	});
+
+	it("RST-06 is refused by name when a device on the bus is with no VFIO driver, and so with no iommufd", () => {
+		const linux = new SimulatedLinux({ host: slot() });
+		const process = linux.process();
+		bindGroup(process, FIRST);
+		const iommufd = Iommufd.open(process);
+		const device = VfioDevice.open(process, FIRST, { iommufd });
+		process.writeFile("/sys/bus/pci/drivers/vfio-pci/unbind", SECOND);
+		const error = vfioError(() => device.hotReset());
+		expect([error.code, error.device, error.message]).toEqual([
+			"reset-failed",
+			FIRST,
+			`Cannot hot reset ${FIRST}: it would also reset ${SECOND}, not owned here`,
+		]);
+		for (const thing of [device, iommufd]) thing[Symbol.dispose]();
 	});
 });
 

@@ -21,6 +21,7 @@ const PAGES_1G = 0x8_0000_0000n;
 /** ECAP: queued invalidation, and what comes with it. */
 const EXTENDED = 0xf00f42n;
 const REMAPS_INTERRUPTS = 0x8n;
+const CONTROLS_SNOOPING = 0x80n;
 const DOMAINS = 65536;
 /** Domain ids that the driver keeps to itself. */
 const RESERVED_DOMAINS = 2;
@@ -30,6 +31,8 @@ export interface IommuUnitState {
 	readonly iommu: Iommu;
 	readonly interrupts: InterruptController;
 	readonly groups: () => Iterable<IommuGroup>;
+	/** It can force DMA to be coherent with the caches. */
+	readonly snoopControl: boolean;
 }
 
 /** Makes the files. @param directory such as `/sys/devices/virtual/iommu/dmar0/intel-iommu` */
@@ -45,9 +48,11 @@ export function addIommuRegisters(files: FileSystem, directory: string, unit: Io
 }
 
 /** CAP and ECAP. */
-export function iommuRegisters(unit: Pick<IommuUnitState, "iommu" | "interrupts">): { cap: bigint; ecap: bigint } {
-	const { iommu, interrupts } = unit;
-	return { cap: capabilities(iommu), ecap: EXTENDED | (interrupts.remapping ? REMAPS_INTERRUPTS : 0n) };
+export function iommuRegisters(unit: Omit<IommuUnitState, "groups">): { cap: bigint; ecap: bigint } {
+	const { iommu, interrupts, snoopControl } = unit;
+	const remapping = interrupts.remapping ? REMAPS_INTERRUPTS : 0n;
+	const snooping = snoopControl ? CONTROLS_SNOOPING : 0n;
+	return { cap: capabilities(iommu), ecap: EXTENDED | remapping | snooping };
 }
 
 function capabilities({ addressWidth, pageSizes }: Iommu): bigint {
