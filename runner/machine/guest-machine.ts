@@ -234,11 +234,15 @@ export class GuestMachine implements AsyncDisposable {
 		if (this.#started !== undefined && this.#outcome === undefined) this.#processor.start();
 	}
 
-	/** Resets every function and the processor, whose program starts anew. A paused guest stays paused. */
+	/**
+	 * Resets every function and the processor, whose program starts anew; what the guest was asked to let go of leaves. A
+	 * paused guest stays paused.
+	 */
 	async reset(): Promise<void> {
 		await this.#processor.pause();
 		if (this.#outcome !== undefined) return;
 		this.topology.reset();
+		this.#router.reset();
 		this.#console.flush();
 		this.#verdict = undefined;
 		this.#processor.reset();

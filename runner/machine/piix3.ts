@@ -52,6 +52,15 @@ export class Piix3Router {
 		}
 	}
 
+	/** The chipset is reset: no link is routed. */
+	reset(): void {
+		for (let link = 0; link < PIN_COUNT; link++) {
+			const before = this.#routes[link] ?? NOT_ROUTED;
+			this.#routes[link] = NOT_ROUTED;
+			this.#drive(before);
+		}
+	}
+
 	/** Calls back for every asserted pin that is routed to a line. */
 	eachAsserted(line: number, callback: (device: number, pin: number) => void): void {
 		for (let device = 0; device < DEVICES; device++) {

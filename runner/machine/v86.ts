@@ -11,7 +11,7 @@
  * - the export `allocate_memory` returns where guest RAM starts in the WebAssembly memory;
  * - EAX is the 32-bit word at 64, EFLAGS the one at 120, and the size of RAM the one at 812;
  * - a 32-bit read of port 0xf4 loads the multiboot program and sets the processor up for it, but for EAX, which it returns;
- * - the local APIC's registers are 32-bit words from `get_apic_addr()`: IRR from word 16, TMR from word 32;
+ * - the local APIC's registers are 32-bit words from `get_apic_addr()`: IRR from word 16, ISR from 24, TMR from word 32;
  * - an 8259 is bytes from `get_pic_addr_*()`: enabled lines, first vector, ISR, IRR, whether it is the first, and as the
  *   last but one the levels of its lines.
  *
@@ -103,6 +103,7 @@ const EFLAGS_RESERVED = 0x2;
 const EFLAGS_INTERRUPT = 0x200;
 const APIC_IRR_WORD = 16;
 const APIC_TMR_WORD = 32;
+const APIC_VECTOR_WORDS = 256 / 32;
 const APIC_WORDS = 46;
 const PIC_ENABLED = 0;
 const PIC_ISR = 2;
@@ -178,6 +179,8 @@ export class Processor {
 		if (this.#stopped !== undefined) return;
 		this.#emulator.restart();
 		this.ram.fill(0);
+		// An interrupt that the guest was in the middle of would hold back others for ever.
+		this.#apicRegisters().fill(0, APIC_IRR_WORD, APIC_TMR_WORD + APIC_VECTOR_WORDS);
 		// v86 loads a multiboot program when this port is read, which its own option ROM would do.
 		const magic = this.#v86PortRead(MULTIBOOT_PORT);
 		this.#cpuWords()[EAX_WORD] = magic;

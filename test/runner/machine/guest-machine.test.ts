@@ -129,6 +129,28 @@ describe("GuestMachine", () => {
 		expect(await idle.machine.run()).toMatchObject({ kind: "stopped", duration: 0 });
 	});
 
+	it("pause() has the guest stand still, and resume() lets it go on", async () => {
+		const { machine, edu, lines } = await boot({ timeLimit: Number.POSITIVE_INFINITY });
+		machine.topology.plug(edu());
+		machine.onEvent((event) => {
+			if (event.type === "result" && event.name === "edu0.version") setImmediate(() => void halfWay());
+		});
+		const standing: number[] = [];
+		const halfWay = async () => {
+			await machine.pause();
+			const before = machine.statistics.memoryAccesses;
+			for (let turn = 0; turn < 20; turn++) await new Promise((resolve) => setImmediate(resolve));
+			standing.push(machine.statistics.memoryAccesses - before);
+			machine.resume();
+			machine.resume();
+		};
+		expect(await machine.run()).toMatchObject({ kind: "pass" });
+		expect(standing).toEqual([0]);
+		expect(lines().at(-1)).toBe("GUEST PASS");
+		await machine.pause();
+		machine.resume();
+	});
+
 	it("ends with the error when a function throws, and the process lives", async () => {
 		const { machine, edu } = await boot();
 		const broken = edu();

@@ -49,6 +49,14 @@ describe("Piix3Router", () => {
 		expect(irqs.at(-1)).toBe("10 down");
 	});
 
+	it("reset() routes nothing any more, whatever is asserted", () => {
+		route(0x0b0a_0b0a);
+		router.pin(1, 1, true);
+		router.reset();
+		expect(irqs).toContain("10 down");
+		expect(router.lineOf(1, 1)).toBeUndefined();
+	});
+
 	it("configWrite() moves an asserted pin to its new line", () => {
 		route(0x0b0a_0b0a);
 		router.pin(1, 1, true);
