@@ -4,8 +4,15 @@
  * @module
  */
 import { VfioError } from "../errors.ts";
-import { PCI_CAP_ID_MSI, PCI_CAP_ID_MSIX, PCI_CAP_ID_VNDR, PCI_CAP_MSIX_SIZEOF } from "../uapi/pci_regs.ts";
-import { hex } from "./bytes.ts";
+import {
+	PCI_CAP_ID_MSI,
+	PCI_CAP_ID_MSIX,
+	PCI_CAP_ID_VNDR,
+	PCI_CAP_MSIX_SIZEOF,
+	PCI_DEVICE_ID,
+	PCI_VENDOR_ID,
+} from "../uapi/pci_regs.ts";
+import { hex, load } from "./bytes.ts";
 import type { ConfigRegisters } from "./config-space.ts";
 import { readMsi } from "./msi-capability.ts";
 import type { Capability } from "./walk.ts";
@@ -37,7 +44,7 @@ export function placeFor(
 		!present.some(({ offset, id }) => offset < place + size && place < offset + knownSize(registers, offset, id));
 	const place = added.places.find(free);
 	if (place !== undefined) return place;
-	return `${added.what} has no place: ${added.places.map((taken) => hex(taken)).join(" and ")} are taken`;
+	return `${added.what} has no place: ${added.places.map((taken) => hex(taken)).join(" and ")} ${added.places.length > 1 ? "are" : "is"} taken`;
 }
 
 function knownSize(registers: ConfigRegisters, offset: number, id: number): number {
@@ -60,6 +67,36 @@ export function gpuDirectCapability(clique: number): AddedCapability {
 		body: [8, 0x50, 0x32, 0x50, clique << 3, 0],
 		places: [0xc8, 0xd4],
 		what: "the GPUDirect capability",
+	};
+}
+
+const INTEL = 0x8086;
+/** Volume Management Devices whose driver asks where their memory is in the host. */
+const VMD = [0x201d, 0x467f, 0x4c3d, 0x9a0b];
+/** "SHDW", as the driver reads it. */
+const VMD_SIGNATURE = [0x57, 0x44, 0x48, 0x53];
+const VMD_SIZE = 24;
+const VMD_VERSION = 1;
+/** BARs 2 and 4, 64 bits each: the devices behind a VMD have addresses of the host in there. */
+const VMD_BARS = { start: 0x18, end: 0x28 };
+
+/**
+ * Tells the driver of Intel's VMD where BARs 2 and 4 are in the host: its own devices are programmed with such addresses,
+ * which it has to translate.
+ *
+ * @param config the device's, as VFIO shows it before anybody has written a BAR
+ * @returns undefined for every other device
+ */
+export function vmdShadowCapability(config: Uint8Array): AddedCapability | undefined {
+	if (load(config, PCI_VENDOR_ID, 2) !== INTEL || !VMD.includes(load(config, PCI_DEVICE_ID, 2))) return undefined;
+	const addresses = [...config.subarray(VMD_BARS.start, VMD_BARS.end)];
+	// The low bits of a BAR say what it is.
+	for (const low of [0, 8]) addresses[low] = (addresses[low] ?? 0) & 0xf0;
+	return {
+		id: PCI_CAP_ID_VNDR,
+		body: [VMD_SIZE, VMD_VERSION, ...VMD_SIGNATURE, ...addresses],
+		places: [0xe8],
+		what: "the VMD shadow capability",
 	};
 }
 

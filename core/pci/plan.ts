@@ -29,7 +29,7 @@ import {
 	PCI_VENDOR_ID,
 } from "../uapi/pci_regs.ts";
 import { VFIO_PCI_INTX_IRQ_INDEX, VFIO_PCI_MSI_IRQ_INDEX, VFIO_PCI_MSIX_IRQ_INDEX } from "../uapi/vfio.ts";
-import { type AddedCapability, gpuDirectCapability, NVIDIA } from "./added-capability.ts";
+import { type AddedCapability, gpuDirectCapability, NVIDIA, vmdShadowCapability } from "./added-capability.ts";
 import { type BarPlan, planBar, TABLE_REASON, type Trap } from "./bar-areas.ts";
 import { emulateBars, findBars, ROM_BAR } from "./bar-registers.ts";
 import { allOnes, hex, load } from "./bytes.ts";
@@ -216,7 +216,8 @@ function buildRegisters(
 
 /** @throws Refusal */
 function addedCapabilities(config: Uint8Array, { gpuDirectClique }: PlanInput): AddedCapability[] {
-	if (gpuDirectClique === undefined) return [];
+	const shadow = vmdShadowCapability(config);
+	if (gpuDirectClique === undefined) return shadow ? [shadow] : [];
 	if (load(config, PCI_VENDOR_ID, 2) !== NVIDIA)
 		throw new Refusal("invalid-argument", "it is no NVIDIA device, so that a GPUDirect clique means nothing to it");
 	return [gpuDirectCapability(gpuDirectClique)];
