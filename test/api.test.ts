@@ -98,13 +98,16 @@ describe("the public API", () => {
 			  type     BarQuirk ConfigMirror ConfigWindow DeviceQuirk QuirkDevice QuirkHost QuirkPlace QuirkStretch
 			core/platform/
 			  class    IrqQueue PlatformDevice
-			  function bindPlatformDevice planPlatformBind
+			  function bindPlatformDevice describePlatformDevice planPlatformBind
 			  const    PLATFORM_PROPERTIES
 			  type     AssignablePlatformDevice IrqState PlatformBindPlan PlatformOptions
 			core/platform/device-tree/
-			  function cells64 cellsOf deviceTreeNode findPhandle printNode readDeviceTree stringsOf toDtb toDts
+			  class    Phandles
+			  function cells64 cellsOf deviceTreeNode findPhandle platformBusNodes platformNodes printNode readDeviceTree
+			           stringsOf toDtb toDts
 			  const    HOST_DEVICE_TREE
-			  type     BlobOptions DeviceTreeNode DeviceTreeValue MemoryReservation
+			  type     BlobOptions DeviceTreeNode DeviceTreeValue HostPlatformDevice MemoryReservation
+			           PlacedPlatformDevice PlatformBusWindow PlatformNodes
 			core/qmp/
 			  class    Peripherals QmpError QmpMonitor
 			  function pciInfo

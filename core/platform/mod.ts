@@ -1,5 +1,6 @@
 /** Platform devices: those without a bus to be found on. @module */
 export { bindPlatformDevice, type PlatformBindPlan, planPlatformBind } from "./bind.ts";
+export { describePlatformDevice } from "./describe.ts";
 export * from "./device-tree/mod.ts";
 export type { AssignablePlatformDevice } from "./hardware.ts";
 export { IrqQueue, type IrqState } from "./irq-queue.ts";

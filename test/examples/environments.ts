@@ -10,6 +10,7 @@ import {
 	bindGroup,
 	bindPlatformDevice,
 	type Container,
+	describePlatformDevice,
 	type GuestBar,
 	type Iommu,
 	Iommufd,
@@ -255,6 +256,13 @@ const PLACES = {
 	},
 	"core/machine/platform-bus.ts": () => ({ environment: new OnBoard() }),
 	"core/platform/": () => ({ environment: new OnBoard() }),
+	"core/platform/device-tree/device-node.ts": () => {
+		const board = new OnBoard();
+		const { nic, bus } = board;
+		const nicPlacement = bus.plug(nic);
+		const nicDescription = describePlatformDevice(board.kernel, { platform: nic.name }, nic);
+		return { environment: { nicDescription, nicPlacement } };
+	},
 	"core/platform/bind.ts": () => ({ environment: new OnBoard(false) }),
 	"core/release.ts": () => ({ environment: Object.assign(new Booted(), { Thing }) }),
 	"core/tracing-kernel.ts": () => ({

@@ -8,8 +8,17 @@ if (dtcMissing)
 
 /** @throws Error with what dtc says, warnings included: a tree of ours has none */
 export function compileWithDtc(source: string): Uint8Array {
-	const compiled = spawnSync("dtc", ["-I", "dts", "-O", "dtb", "-"], { input: source });
-	const said = compiled.stderr.toString();
-	if (compiled.status !== 0 || said !== "") throw new Error(`dtc says: ${said}\nof\n${source}`);
-	return new Uint8Array(compiled.stdout);
+	// In a source of ours phandles are numbers, where dtc would rather see labels; in a blob there is no difference.
+	return runDtc(["-I", "dts", "-W", "no-clocks_property"], source);
+}
+
+/** Reads a blob and writes it again. @throws Error with what dtc says, warnings included */
+export function readWithDtc(blob: Uint8Array): Uint8Array {
+	return runDtc(["-I", "dtb"], blob);
+}
+
+function runDtc(options: readonly string[], input: string | Uint8Array): Uint8Array {
+	const { status, stderr, stdout } = spawnSync("dtc", [...options, "-O", "dtb", "-"], { input });
+	if (status !== 0 || stderr.length > 0) throw new Error(`dtc says: ${stderr.toString()}\nof\n${input}`);
+	return new Uint8Array(stdout);
 }
