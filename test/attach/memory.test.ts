@@ -3,6 +3,8 @@ import { Container } from "../../core/device/container.ts";
 import { VfioDevice } from "../../core/device/device.ts";
 import { IoAddressSpace } from "../../core/device/io-address-space.ts";
 import { bindGroup } from "../../core/host/bind.ts";
+import { Ioas } from "../../core/iommu/ioas.ts";
+import { Iommufd } from "../../core/iommu/iommufd.ts";
 import { GuestMemoryMapper, type MapReport } from "../../core/iommu/memory-map.ts";
 import type { Memory } from "../../core/kernel.ts";
 import type { GuestMemoryRegion } from "../../core/machine/machine.ts";
@@ -10,6 +12,7 @@ import { ENOMEM } from "../../core/uapi/errno.ts";
 import { Host, type ProcessOptions, type SimProcess, SimulatedLinux } from "../../kernel-sim/mod.ts";
 import { vfioError } from "../core/support/error.ts";
 import { TestMemory } from "../core/support/guest-memory.ts";
+import { BACKENDS, type Backend } from "./scripted-guest.ts";
 
 const NVME = "0000:05:00.0";
 const OTHER = "0000:06:00.0";
@@ -33,10 +36,21 @@ function user(options: ProcessOptions): SimProcess {
 	return linux.process({ uid: 1000, capabilities: ["CAP_DAC_OVERRIDE"], ...options });
 }
 
-describe("guest memory on a simulated Linux", () => {
+/** The device keeps its iommufd. */
+function openWith(backend: Backend, kernel: SimProcess, address: string): VfioDevice {
+	if (backend === "type1") return VfioDevice.open(kernel, address);
+	const iommufd = Iommufd.open(kernel);
+	try {
+		return VfioDevice.open(kernel, address, { iommufd });
+	} finally {
+		iommufd[Symbol.dispose]();
+	}
+}
+
+describe.each(BACKENDS)("guest memory on a simulated Linux with %s", (backend) => {
 	it("is mapped and pinned while the device is there, and nothing is left afterwards", () => {
 		const memory = root.allocate(4 * MIB);
-		const device = VfioDevice.open(root, NVME);
+		const device = openWith(backend, root, NVME);
 		const mapper = GuestMemoryMapper.attach(device.iommu, new TestMemory([ram(memory)]));
 		expect(linux.leaks()).toMatchObject({ dmaMappings: 1, pinnedPages: 1024 });
 		mapper[Symbol.dispose]();
@@ -49,7 +63,7 @@ describe("guest memory on a simulated Linux", () => {
 	it("is unmapped with the device when nobody disposed the mapper", () => {
 		const memory = root.allocate(MIB);
 		const guest = new TestMemory([ram(memory)]);
-		const device = VfioDevice.open(root, NVME);
+		const device = openWith(backend, root, NVME);
 		GuestMemoryMapper.attach(device.iommu, guest);
 		device[Symbol.dispose]();
 		memory[Symbol.dispose]();
@@ -57,7 +71,7 @@ describe("guest memory on a simulated Linux", () => {
 	});
 
 	it("around the interrupts' range goes in, across it is refused with the ranges", () => {
-		const device = VfioDevice.open(root, NVME);
+		const device = openWith(backend, root, NVME);
 		const memory = root.allocate(2 * MIB);
 		const across = vfioError(() => GuestMemoryMapper.attach(device.iommu, new TestMemory([ram(memory, 0xfed0_0000n)])));
 		expect(across.code).toBe("iova-out-of-range");
@@ -67,7 +81,9 @@ describe("guest memory on a simulated Linux", () => {
 		GuestMemoryMapper.attach(device.iommu, new TestMemory(regions));
 		expect(linux.leaks().dmaMappings).toBe(2);
 	});
+});
 
+describe("the limit of a container's mappings on a simulated Linux", () => {
 	it("with more regions than the kernel keeps mappings is refused with both numbers", () => {
 		linux = new SimulatedLinux({
 			host: Host.reference(),
@@ -145,13 +161,14 @@ describe("an I/O address space on a simulated Linux", () => {
 	});
 });
 
+/** All orders of a few things. */
+function orders(rest: readonly string[]): string[][] {
+	if (rest.length === 0) return [[]];
+	return rest.flatMap((first) => orders(rest.filter((one) => one !== first)).map((tail) => [first, ...tail]));
+}
+
 describe("every order of close on a simulated Linux", () => {
 	const names = ["container", "nvme", "other", "mapping", "memory"];
-	/** All orders of a few things. */
-	function orders(rest: readonly string[]): string[][] {
-		if (rest.length === 0) return [[]];
-		return rest.flatMap((first) => orders(rest.filter((one) => one !== first)).map((tail) => [first, ...tail]));
-	}
 	it(`leaves nothing: ${names.join(", ")} in all 120 orders`, () => {
 		for (const order of orders(names)) {
 			const container = Container.open(root);
@@ -162,6 +179,25 @@ describe("every order of close on a simulated Linux", () => {
 			const mapping = container.iommu.map(0n, memory.address, BigInt(MIB));
 			const things: Record<string, Disposable> = { container, nvme, other, mapping, memory };
 			for (const name of order) things[name]?.[Symbol.dispose]();
+			expect([order, leaks()]).toEqual([order, []]);
+		}
+	});
+});
+
+describe("every order of close with iommufd on a simulated Linux", () => {
+	const names = ["iommufd", "ioas", "nvme", "other", "mapping"];
+	it(`leaves nothing: ${names.join(", ")} in all 120 orders`, () => {
+		for (const order of orders(names)) {
+			const iommufd = Iommufd.open(root);
+			const ioas = Ioas.allocate(iommufd);
+			const nvme = VfioDevice.open(root, NVME, { ioas });
+			const other = VfioDevice.open(root, OTHER, { ioas });
+			const memory = root.allocate(MIB);
+			nvme.mapRegion(0);
+			const mapping = ioas.map(0n, memory.address, BigInt(MIB));
+			const things: Record<string, Disposable> = { iommufd, ioas, nvme, other, mapping };
+			for (const name of order) things[name]?.[Symbol.dispose]();
+			memory[Symbol.dispose]();
 			expect([order, leaks()]).toEqual([order, []]);
 		}
 	});

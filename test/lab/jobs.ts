@@ -48,8 +48,8 @@ export const JOBS: Readonly<Record<string, LabJob>> = {
 			`${MODULES}\n${NATIVE_DRIVERS}\n${KVM}\n${CONTRACT} --record /job/output.json ${words.map(quoted).join(" ")}`,
 	},
 	run: {
-		summary: "the main job on real VFIO: the embedded guest drives QEMU's devices through /dev/vfio",
-		limit: 300,
+		summary: "the main job on real VFIO: the embedded guest drives QEMU's devices through /dev/vfio, and by iommufd",
+		limit: 400,
 		// The devices start with the driver that Linux has for them, which they must have again in the end.
 		script: (words) => `${MODULES}\nmodprobe nvme\n${job("run", words)}`,
 	},

@@ -1,7 +1,8 @@
 /**
- * The main job on real VFIO: the embedded guest drives QEMU's NVMe and edu with each kind of interrupt they have, and
- * afterwards nothing is left of it. Options after the job's name make it one run of `vfio-ts run` with these.
+ * The main job on real VFIO: the embedded guest drives QEMU's NVMe and edu with each kind of interrupt they have, through
+ * their groups and, where the kernel has iommufd, by their character devices; afterwards nothing is left of it. Options after the job's name make it one run of `vfio-ts run` with these.
  */
+import { existsSync } from "node:fs";
 import process from "node:process";
 import { setTimeout as delay } from "node:timers/promises";
 import { PciSysfs } from "../../../core/host/sysfs.ts";
@@ -23,6 +24,8 @@ const BLOCK_SIZE = 512;
 interface Case {
 	readonly address: string;
 	readonly interrupt: "msix" | "msi" | "intx";
+	/** DMA is mapped by iommufd. */
+	readonly iommufd?: boolean;
 	/** What the guest must have found, by the name it gives it. */
 	readonly results: Readonly<Record<string, string>>;
 }
@@ -38,6 +41,8 @@ const CASES: readonly Case[] = [
 	{ address: NVME, interrupt: "intx", results: blocks },
 	{ address: EDU, interrupt: "msi", results: { "edu0.dma.bytes": "4096" } },
 	{ address: EDU, interrupt: "intx", results: { "edu0.dma.bytes": "4096" } },
+	{ address: NVME, interrupt: "msix", iommufd: true, results: blocks },
+	{ address: EDU, interrupt: "msi", iommufd: true, results: { "edu0.dma.bytes": "4096" } },
 ];
 
 const kernel = new LinuxKernel();
@@ -56,10 +61,13 @@ async function command(words: readonly string[]): Promise<{ code: number; printe
 	return { code, printed: lines.join("\n") };
 }
 
-async function check({ address, interrupt, results }: Case): Promise<{ problems: string[]; details: string }> {
+async function check({ address, interrupt, iommufd, results }: Case): Promise<{ problems: string[]; details: string }> {
 	const driver = pci.driver(address);
 	const before = processState();
-	const words = ["-device", `vfio-pci,host=${address}`, "--interrupt", interrupt, "--blocks", String(BLOCKS), "--json"];
+	const device = iommufd
+		? ["-object", "iommufd,id=iommufd0", "-device", `vfio-pci,host=${address},iommufd=iommufd0`]
+		: ["-device", `vfio-pci,host=${address}`];
+	const words = [...device, "--interrupt", interrupt, "--blocks", String(BLOCKS), "--json"];
 	const { code, printed } = await command(words);
 	const problems = notGivenBack(before, processState()).map((what) => `not given back: ${what}`);
 	if (code !== 0) problems.push(`vfio-ts run ended with ${code}`);
@@ -68,9 +76,11 @@ async function check({ address, interrupt, results }: Case): Promise<{ problems:
 	if (!report.passed) problems.push(`the guest: ${report.outcome.reason}`, ...report.console);
 	for (const [name, value] of Object.entries(results))
 		if (report.results[name] !== value) problems.push(`${name} is ${report.results[name]} instead of ${value}`);
-	const device = report.devices[0];
-	const interrupts = device?.interrupts.reduce((sum, count) => sum + count, 0) ?? 0;
-	if (device?.interruptMode !== interrupt) problems.push(`it interrupted by ${device?.interruptMode}`);
+	const assigned = report.devices[0];
+	const interrupts = assigned?.interrupts.reduce((sum, count) => sum + count, 0) ?? 0;
+	if (assigned?.interruptMode !== interrupt) problems.push(`it interrupted by ${assigned?.interruptMode}`);
+	const way = report.calls["VFIO_DEVICE_BIND_IOMMUFD"] === undefined ? "its group" : "iommufd";
+	if (way !== (iommufd ? "iommufd" : "its group")) problems.push(`it was opened by ${way}`);
 	if (pci.driver(address) !== driver)
 		problems.push(`its driver was ${driver ?? "none"}, and now is ${pci.driver(address) ?? "none"}`);
 	problems.push(...openedAgain(kernel, address));
@@ -93,8 +103,13 @@ if (words.length > 0) {
 	await driverIsThere(NVME, "nvme");
 	const tally = new Tally();
 	for (const one of CASES) {
+		const name = `${one.address} by ${one.interrupt}${one.iommufd ? " with iommufd" : ""}`;
+		if (one.iommufd && !existsSync("/dev/iommu")) {
+			console.log(`skip  ${name}: this kernel has no /dev/iommu`);
+			continue;
+		}
 		const { problems, details } = await check(one);
-		tally.add(`${one.address} by ${one.interrupt}`, problems, details);
+		tally.add(name, problems, details);
 	}
 	process.exitCode = tally.finish();
 }
