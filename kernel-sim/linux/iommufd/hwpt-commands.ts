@@ -27,6 +27,7 @@ import { Hwpt } from "./hwpt.ts";
 import { Ioas } from "./ioas.ts";
 import type { CallOf } from "./ioas-commands.ts";
 import { LAST_ADDRESS } from "./iova-allocation.ts";
+import type { IommufdPlatform } from "./platform.ts";
 
 const FLAGS = IOMMU_HWPT_ALLOC_NEST_PARENT | IOMMU_HWPT_ALLOC_DIRTY_TRACKING | IOMMU_HWPT_FAULT_ID_VALID;
 /** What newer kernels let nobody exceed. */
@@ -43,7 +44,7 @@ export function allocate({ context, view, respond }: CallOf<typeof iommu_hwpt_al
 	// A page table below another one needs an IOMMU that nests.
 	if (parent instanceof Hwpt) return view.data_len > 0 && view.flags === 0 ? -EINVAL : -EOPNOTSUPP;
 	if (!(parent instanceof Ioas)) return -EINVAL;
-	const refused = refusal(view.flags, context.platform.dirtyTracking) || (view.data_len > 0 ? -EOPNOTSUPP : 0);
+	const refused = refusal(view.flags, context.platform) || (view.data_len > 0 ? -EOPNOTSUPP : 0);
 	if (refused < 0) return refused;
 	const faults = (view.flags & IOMMU_HWPT_FAULT_ID_VALID) !== 0;
 	const tracksDirty = (view.flags & IOMMU_HWPT_ALLOC_DIRTY_TRACKING) !== 0;
@@ -59,8 +60,10 @@ export function allocate({ context, view, respond }: CallOf<typeof iommu_hwpt_al
 	return result;
 }
 
-function refusal(flags: number, dirtyTracking: boolean): number {
+function refusal(flags: number, { dirtyTracking, version }: IommufdPlatform): number {
 	if ((flags & ~(FLAGS | IOMMU_HWPT_ALLOC_PASID)) !== 0) return -EOPNOTSUPP;
+	// Intel's driver of 6.12 leaves no faults to others.
+	if (version === "6.12" && (flags & IOMMU_HWPT_FAULT_ID_VALID) !== 0) return -EOPNOTSUPP;
 	// Neither nesting nor process address spaces: those need scalable mode.
 	if ((flags & (IOMMU_HWPT_ALLOC_NEST_PARENT | IOMMU_HWPT_ALLOC_PASID)) !== 0) return -EOPNOTSUPP;
 	return (flags & IOMMU_HWPT_ALLOC_DIRTY_TRACKING) !== 0 && !dirtyTracking ? -EOPNOTSUPP : 0;
@@ -110,7 +113,8 @@ export function invalidate({ context, view, respond }: CallOf<typeof iommu_hwpt_
 	if (count > 0 && (address === 0n || length === 0)) return refuse(EINVAL);
 	const limited = context.platform.version !== "6.12";
 	if (limited && (length > INVALIDATION_ENTRY_LIMIT || count > INVALIDATION_LIMIT)) return refuse(EINVAL);
-	return refuse(context.objects.has(view.hwpt_id) ? EINVAL : ENOENT);
+	// 6.12 has not found what is no nested page table.
+	return refuse(limited && context.objects.has(view.hwpt_id) ? EINVAL : ENOENT);
 }
 
 /** IOMMU_VIOMMU_ALLOC: Intel's driver has none. */

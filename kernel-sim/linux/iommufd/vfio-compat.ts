@@ -153,16 +153,16 @@ function getInfo({ compatible }: IommufdContext, argument: IoctlArgument): numbe
 	const argsz = new DataView(header.buffer, header.byteOffset).getUint32(0, true);
 	if (argsz < SMALLEST_INFO) return -EINVAL;
 	if (!compatible) return -ENODEV;
-	const chain = capabilities(compatible);
 	let total = vfio_iommu_type1_info.size;
 	let previous: number | undefined;
-	for (const capability of chain) {
+	for (const capability of capabilities(compatible)) {
 		const at = total;
-		total += capability.length;
-		if (argsz < total) continue;
-		if (!argument.write(capability, at)) return -EFAULT;
-		if (previous !== undefined && !argument.write(int32(at), previous + 4)) return -EFAULT;
+		// The one before points here when the caller has room up to here.
+		if (previous !== undefined && argsz >= at && !argument.write(int32(at), previous + 4)) return -EFAULT;
+		for (const part of capability.parts)
+			if (argsz - at >= part.needs && !argument.write(part.bytes, at + part.at)) return -EFAULT;
 		previous = at;
+		total += Math.ceil(capability.size / 8) * 8;
 	}
 	const info = vfio_iommu_type1_info.create();
 	info.argsz = total;
@@ -181,16 +181,34 @@ function pageSizes(ioas: Ioas): bigint {
 	return (sizes & below) === 0n ? sizes : (sizes & ~below) | BigInt(PAGE_SIZE);
 }
 
-function capabilities(ioas: Ioas): Uint8Array[] {
+/** A capability, as it is written: each part when the caller has that many bytes from the capability's start. */
+interface InfoCapability {
+	/** Bytes, without the padding behind it. */
+	readonly size: number;
+	readonly parts: readonly { readonly at: number; readonly bytes: Uint8Array; readonly needs: number }[];
+}
+
+function capabilities(ioas: Ioas): InfoCapability[] {
 	const available = vfio_iommu_type1_info_dma_avail.create();
 	Object.assign(available, { id: VFIO_IOMMU_TYPE1_INFO_DMA_AVAIL, version: 1, avail: UNLIMITED });
 	const spans = ioas.ranges;
-	const { size } = vfio_iommu_type1_info_cap_iova_range;
-	const ranges = vfio_iommu_type1_info_cap_iova_range.create(spans.length * vfio_iova_range.size);
-	Object.assign(ranges, { id: VFIO_IOMMU_TYPE1_INFO_CAP_IOVA_RANGE, version: 1, nr_iovas: spans.length });
-	for (const [index, { start, last }] of spans.entries())
-		Object.assign(vfio_iova_range.view(ranges.bytes, size + index * vfio_iova_range.size), { start, end: last });
-	return [available.bytes, ranges.bytes];
+	const header = vfio_iommu_type1_info_cap_iova_range.create();
+	Object.assign(header, { id: VFIO_IOMMU_TYPE1_INFO_CAP_IOVA_RANGE, version: 1, nr_iovas: spans.length });
+	const ranges = spans.map(({ start, last }, index) => {
+		const range = vfio_iova_range.create();
+		Object.assign(range, { start, end: last });
+		const at = header.bytes.length + index * vfio_iova_range.size;
+		return { at, bytes: range.bytes, needs: at + vfio_iova_range.size };
+	});
+	const size = header.bytes.length + spans.length * vfio_iova_range.size;
+	return [
+		{
+			size: available.bytes.length,
+			parts: [{ at: 0, bytes: available.bytes, needs: available.bytes.length }],
+		},
+		// The header comes last, when all of it fits.
+		{ size, parts: [...ranges, { at: 0, bytes: header.bytes, needs: size }] },
+	];
 }
 
 function int32(value: number): Uint8Array {
