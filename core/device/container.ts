@@ -263,6 +263,8 @@ export class Container implements Disposable {
 	}
 
 	#call(action: string, request: number, argument: number): number {
+		// The descriptor's number may belong to something else by now.
+		if (this.#closed) throw new VfioError("disposed", `Cannot ${action} ${PATH}: it is closed`);
 		try {
 			return retry(() => this.kernel.ioctl(this.fd, request, argument));
 		} catch (cause) {

@@ -100,8 +100,9 @@ export class Iommufd implements Disposable {
 		throw wrongDescriptor(kernel, fd, "an iommufd", `Pass one that was opened from ${PATH}.`, answer);
 	}
 
-	/** Another reference. @returns dispose it, once, to give it back */
+	/** Another reference. @returns dispose it, once, to give it back @throws VfioError `disposed` */
 	retain(): Disposable {
+		this.#requireOpen();
 		this.#references++;
 		let kept = true;
 		return {
@@ -112,8 +113,13 @@ export class Iommufd implements Disposable {
 		};
 	}
 
-	/** What the IOMMU in front of a bound device can do; undefined where there is none, as with mediated devices. */
+	/**
+	 * What the IOMMU in front of a bound device can do; undefined where there is none, as with mediated devices.
+	 *
+	 * @throws VfioError `disposed`
+	 */
 	hardware(devid: number): IommuHardware | undefined {
+		this.#requireOpen();
 		const scratch = this.scratch();
 		const info = iommu_hw_info.create();
 		info.size = iommu_hw_info.size;
@@ -142,8 +148,9 @@ export class Iommufd implements Disposable {
 		this.call(IOMMU_DESTROY, request.bytes, `free ${what}`);
 	}
 
-	/** Makes a call. @param action for the error, such as `free an address space` @throws VfioError `kernel` */
+	/** Makes a call. @param action for the error, such as `free an address space` @throws VfioError `kernel`, `disposed` */
 	call(request: number, argument: Uint8Array, action: string): void {
+		this.#requireOpen();
 		try {
 			retry(() => this.kernel.ioctl(this.fd, request, argument));
 		} catch (cause) {
@@ -166,6 +173,11 @@ export class Iommufd implements Disposable {
 		if (!this.#held) return;
 		this.#held = false;
 		this.#release();
+	}
+
+	/** The descriptor's number may belong to something else by now. */
+	#requireOpen(): void {
+		if (this.#references === 0) throw new VfioError("disposed", `Cannot use ${PATH}: it is closed`);
 	}
 
 	#release(): void {

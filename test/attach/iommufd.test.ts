@@ -418,3 +418,18 @@ describe("an address space of iommufd", () => {
 		close(own);
 	});
 });
+
+describe("a descriptor that is closed", () => {
+	it("is not used again: its number may be a group's by now, which stays open", () => {
+		iommufd[Symbol.dispose]();
+		const device = open(NVME);
+		expect((device.group as { fd: number }).fd).toBe(iommufd.fd);
+		expect(refusal(OTHER, { iommufd }).code).toBe("disposed");
+		expect(vfioError(() => Ioas.allocate(iommufd)).code).toBe("disposed");
+		expect(vfioError(() => iommufd.hardware(1)).code).toBe("disposed");
+		expect(device.readRegion(7, 0, 2)).toBe(0x1b36);
+		device[Symbol.dispose]();
+		expect(vfioError(() => device.coherent).code).toBe("disposed");
+		expect(leaks()).toEqual([]);
+	});
+});

@@ -4,6 +4,8 @@ import { describe, expect, it } from "vitest";
 import { Container } from "../../core/device/container.ts";
 import { VfioDevice } from "../../core/device/device.ts";
 import { VfioError } from "../../core/errors.ts";
+import { Ioas } from "../../core/iommu/ioas.ts";
+import { Iommufd } from "../../core/iommu/iommufd.ts";
 import { PciTopology } from "../../core/machine/topology.ts";
 import { AssignedFunction } from "../../core/pci/assigned-function.ts";
 import { Host, type SimProcess, SimulatedLinux, VirtualClock } from "../../kernel-sim/mod.ts";
@@ -15,6 +17,8 @@ const NAMES = ["0000:01:00.0", "0000:05:00.0", "0000:00:12.0", "0000:00:12.1"] a
 class Program {
 	readonly devices: VfioDevice[] = [];
 	readonly containers: Container[] = [];
+	readonly iommufds: Iommufd[] = [];
+	readonly spaces: Ioas[] = [];
 	readonly functions: AssignedFunction[] = [];
 	readonly memory;
 	readonly pci = new PciTopology({ pin: () => {}, message: () => {} });
@@ -30,6 +34,8 @@ class Program {
 		const device = this.devices[which % Math.max(1, this.devices.length)];
 		const fn = this.functions[which % Math.max(1, this.functions.length)];
 		const container = this.containers[other % Math.max(1, this.containers.length)];
+		const iommufd = this.iommufds[other % Math.max(1, this.iommufds.length)];
+		const ioas = this.spaces[which % Math.max(1, this.spaces.length)];
 		switch (kind) {
 			case 0:
 			case 1:
@@ -74,6 +80,24 @@ class Program {
 			case 14:
 				device?.reset();
 				break;
+			case 15:
+				this.iommufds.push(Iommufd.open(this.kernel));
+				break;
+			case 16:
+				if (iommufd) this.spaces.push(Ioas.allocate(iommufd));
+				break;
+			case 17:
+				if (iommufd) this.devices.push(VfioDevice.open(this.kernel, name, { iommufd, ...(ioas ? { ioas } : {}) }));
+				break;
+			case 18:
+				ioas?.[Symbol.dispose]();
+				break;
+			case 19:
+				iommufd?.[Symbol.dispose]();
+				break;
+			case 20:
+				ioas?.map(BigInt(other) * 0x4000n, this.memory.address, 0x4000n);
+				break;
 			default:
 				device?.mapRegion(0);
 		}
@@ -81,7 +105,7 @@ class Program {
 }
 
 type Step = readonly [kind: number, which: number, other: number];
-const step: fc.Arbitrary<Step> = fc.tuple(fc.nat(15), fc.nat(3), fc.nat(3));
+const step: fc.Arbitrary<Step> = fc.tuple(fc.nat(21), fc.nat(3), fc.nat(3));
 
 function clean(action: () => void): void {
 	try {
@@ -111,7 +135,8 @@ describe("a program that opens, uses and closes in any order", () => {
 					clock.settle();
 				}
 				opened += program.devices.length;
-				const held: Disposable[] = [...program.devices, ...program.functions, ...program.containers, program.memory];
+				const { devices, functions, containers, iommufds, spaces, memory } = program;
+				const held: Disposable[] = [...devices, ...functions, ...containers, ...iommufds, ...spaces, memory];
 				while (held.length > 0) {
 					const next = (orders.next().value as number) % held.length;
 					clean(() => held.splice(next, 1)[0]?.[Symbol.dispose]());
