@@ -34,3 +34,25 @@ export type HotPlugEvent =
 			readonly power: Indicator;
 			readonly attention: Indicator;
 	  };
+
+/**
+ * Tells each listener each event, in order, whatever one of them throws: an event that is not heard of is a device that is
+ * not given back.
+ *
+ * @throws what a listener threw, or an AggregateError when there were several
+ */
+export function tellAll(listeners: Iterable<(event: HotPlugEvent) => void>, events: readonly HotPlugEvent[]): void {
+	const errors: unknown[] = [];
+	const all = [...listeners];
+	for (const event of events) {
+		for (const listener of all) {
+			try {
+				listener(event);
+			} catch (error) {
+				errors.push(error);
+			}
+		}
+	}
+	if (errors.length === 1) throw errors[0];
+	if (errors.length > 1) throw new AggregateError(errors, `Cannot tell of every hot plug: ${errors.length} errors`);
+}

@@ -6,7 +6,7 @@
 import { VfioError } from "../errors.ts";
 import { PCI_EXP_SLTCTL, PCI_EXP_SLTSTA, PCI_EXP_SLTSTA_PDS } from "../uapi/pci_regs.ts";
 import type { PciBus } from "./bus.ts";
-import type { HotPlugEvent, Indicator, Occupant } from "./hot-plug-event.ts";
+import { type HotPlugEvent, type Indicator, type Occupant, tellAll } from "./hot-plug-event.ts";
 import type { GuestPciFunction } from "./machine.ts";
 import {
 	EXP_CAPABILITY,
@@ -98,7 +98,12 @@ export class HotPlug {
 			throw new VfioError(
 				"guest-busy",
 				`Cannot unplug ${this.#slot.bus.name}: the guest is in the middle of plugging or unplugging there`,
-				{ remedy: ["Ask again when the slot's power indicator no longer blinks: it takes some seconds at most"] },
+				{
+					remedy: [
+						"Ask again when the slot's power indicator no longer blinks: it takes some seconds at most",
+						"Reset the machine if the guest hangs there",
+					],
+				},
 			);
 		}
 		if ((this.#control & SWITCHED_OFF) === SWITCHED_OFF) {
@@ -266,7 +271,7 @@ export class HotPlug {
 	}
 
 	#tell(events: readonly HotPlugEvent[]): void {
-		for (const event of events) this.onEvent(event);
+		tellAll([this.onEvent], events);
 	}
 }
 

@@ -7,7 +7,7 @@ import { VfioError } from "../errors.ts";
 import type { HotPlugOptions, PciBus, PlugOptions } from "./bus.ts";
 import type { AddressDecoder } from "./decoder.ts";
 import { type EcamWindow, HostBridge } from "./host-bridge.ts";
-import type { HotPlugEvent } from "./hot-plug-event.ts";
+import { type HotPlugEvent, tellAll } from "./hot-plug-event.ts";
 import type { GuestPciFunction } from "./machine.ts";
 import { RootBus, type RootBusOptions, type RootBusUpstream } from "./root-bus.ts";
 import { RootPort } from "./root-port.ts";
@@ -100,9 +100,7 @@ export class PciTopology implements Disposable {
 		this.root.plug(port, options);
 		this.#ports.push(port);
 		if (port.hotPlug) {
-			port.hotPlug.onEvent = (event) => {
-				for (const listener of [...this.#listeners]) listener(event);
-			};
+			port.hotPlug.onEvent = (event) => tellAll(this.#listeners, [event]);
 		}
 		return port;
 	}

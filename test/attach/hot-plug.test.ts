@@ -175,7 +175,7 @@ describe("hot unplug", () => {
 		const { driver } = bench.guest.slot("rp1");
 		driver.command(POWER_ON | INDICATOR_BLINKING);
 		const refused = refusal(() => bench.pci.requestUnplug(fn));
-		expect([refused.code, refused.remedy.length]).toEqual(["guest-busy", 1]);
+		expect([refused.code, refused.remedy.length]).toEqual(["guest-busy", 2]);
 		expect(driver.takeEvents()).toBe(CC);
 		expect(eduWorks(bench, "rp1")).toBe(true);
 		driver.command(POWER_ON | INDICATOR_ON);

@@ -351,6 +351,10 @@ describe("PciTopology.cancelUnplug()", () => {
 		const onRoot = new FakeFunction();
 		pci.plug(onRoot);
 		expect(pci.cancelUnplug(onRoot)).toBe("cancelled");
+		pci.addRootPort("cold", { hotPlug: false });
+		const cold = new FakeFunction();
+		pci.plug(cold, { bus: "cold" });
+		expect(pci.cancelUnplug(cold)).toBe("cancelled");
 	});
 });
 
@@ -406,6 +410,25 @@ describe("PciTopology.onHotPlug()", () => {
 		port.configWrite(SLOT_CONTROL, 2, 0x0740);
 		expect(events).toEqual(["slot on blinking off", "slot off off on", "unplugged fake"]);
 		expect(port.hotPlug).toMatchObject({ powered: false, powerIndicator: "off", attentionIndicator: "on" });
+	});
+
+	it("tells every listener of every function, whatever one of them throws, and the slot is in order", () => {
+		const [one, zero] = [new FakeFunction("one"), new FakeFunction("zero")];
+		pci.hotPlug(one, { bus: "rp1", address: parseSlotAddress("0.1") });
+		pci.hotPlug(zero, { bus: "rp1", multifunction: true });
+		guest.powerOn();
+		events.length = 0;
+		const heard: string[] = [];
+		pci.onHotPlug((event) => {
+			if (event.type === "unplugged") throw new Error(`cannot give back ${event.function.name}`);
+		});
+		pci.onHotPlug((event) => event.type === "unplugged" && heard.push(event.function.name));
+		expect(() => guest.command(POWER_OFF | INDICATOR_OFF)).toThrow(AggregateError);
+		expect([taken(), heard]).toEqual([
+			["unplugged one", "unplugged zero"],
+			["one", "zero"],
+		]);
+		expect([guest.status & (PDS | CC), port.secondary.functions]).toEqual([CC, []]);
 	});
 
 	it("lets a listener plug the next function into the slot that has just become free", () => {
