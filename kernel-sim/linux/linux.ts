@@ -442,7 +442,13 @@ export class SimulatedLinux {
 
 	#sysfs(): PciBusListener {
 		const { files } = this;
-		const context = () => ({ files, machine: this.machine, bus: this.pci, interrupts: this.#interrupts });
+		const context = () => ({
+			files,
+			machine: this.machine,
+			bus: this.pci,
+			interrupts: this.#interrupts,
+			version: this.version,
+		});
 		return {
 			deviceAdded: (device) => {
 				addDeviceDirectory(context(), device);

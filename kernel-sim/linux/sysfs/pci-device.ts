@@ -42,6 +42,7 @@ export interface PciSysfsContext {
 	readonly machine: Machine;
 	readonly bus: PciBus;
 	readonly interrupts: InterruptLines;
+	readonly version: "6.12" | "7.2";
 }
 
 /** Makes the directory of a device, the link to it in /sys/bus/pci/devices, and what is in it. */
@@ -51,7 +52,7 @@ export function addDeviceDirectory(context: PciSysfsContext, device: PciDevice):
 	files.directory(path);
 	addDeviceLinks(files, "pci", device);
 	files.file(`${path}/config`, new ConfigFile(device), 0o644);
-	addResourceFiles(files, device);
+	addResourceFiles(files, device, context.version);
 	for (const [name, options] of Object.entries(identity(device))) files.attribute(`${path}/${name}`, options);
 	for (const [name, options] of Object.entries(state(context, device))) files.attribute(`${path}/${name}`, options);
 	if (device.class >> 8 === VGA_CLASS) {

@@ -19,13 +19,13 @@ import { BarMemory, type MemoryGate } from "../vfio-pci/bar-memory.ts";
 const MODE = 0o600;
 
 /** Makes the files of all BARs. */
-export function addResourceFiles(files: FileSystem, device: PciDevice): void {
+export function addResourceFiles(files: FileSystem, device: PciDevice, version: "6.12" | "7.2"): void {
 	for (let bar = 0; bar < 6; bar++) {
 		const description = device.fn.bar(bar);
 		if (!description) continue;
 		const path = `${device.syspath}/resource${bar}`;
 		if (description.kind === "io") {
-			files.file(path, new PortFile(device.fn, bar), MODE);
+			files.file(path, new PortFile(device.fn, bar, version), MODE);
 			continue;
 		}
 		files.file(path, new MemoryFile(device, bar, description.size), MODE);
@@ -87,10 +87,12 @@ class ClaimGate implements MemoryGate {
 class PortFile implements FileContent {
 	readonly #fn: PciFunction;
 	readonly #bar: number;
+	readonly #version: "6.12" | "7.2";
 
-	constructor(fn: PciFunction, bar: number) {
+	constructor(fn: PciFunction, bar: number, version: "6.12" | "7.2") {
 		this.#fn = fn;
 		this.#bar = bar;
+		this.#version = version;
 	}
 
 	readAt(into: Uint8Array, offset: number): number {
@@ -110,8 +112,9 @@ class PortFile implements FileContent {
 		return width;
 	}
 
+	/** x86 has no ports in memory. */
 	mmap(): number {
-		return -ENODEV;
+		return this.#version === "6.12" ? -ENODEV : -EINVAL;
 	}
 
 	#width(length: number, offset: number): AccessWidth | undefined {
