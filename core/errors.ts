@@ -43,6 +43,8 @@ export type VfioErrorCode =
 	| "group-not-viable"
 	| "device-in-use"
 	| "already-attached"
+	| "already-exists"
+	| "none-available"
 	| "no-permission"
 	| "no-vfio"
 	| "unsupported-iommu"

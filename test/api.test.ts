@@ -56,11 +56,12 @@ describe("the public API", () => {
 			  type     DeviceKind GroupOptions GroupStatus HotResetDevice IoAddressSpaceOptions Irq MapOptions OpenOptions
 			           OpenedBy PassedDevice Region RegionType SparseArea
 			core/host/
-			  class    BoundGroup PciSysfs
+			  class    BoundGroup Mdev PciSysfs
 			  function bindGroup comparePciAddresses examineHost formatPciAddress groupAt groupMembers groupOf inTheWay
-			           locate parsePciAddress planBind planUnbind readText requireViable shellCommand unbindGroup
-			  type     BindPlan BindStep DeviceBinding DeviceLocation DeviceReference DoctorOptions GroupMember PciAddress
-			           PciIds PciResource SysfsWrite UnbindOptions
+			           isMediated locate mdevDevices mdevTypes parsePciAddress planBind planUnbind readText removeMdev
+			           requireViable shellCommand unbindGroup
+			  type     BindPlan BindStep DeviceBinding DeviceLocation DeviceReference DoctorOptions GroupMember MdevInfo
+			           MdevOptions MdevType PciAddress PciIds PciResource SysfsWrite UnbindOptions
 			core/host/doctor/
 			  type     Finding FindingLevel
 			core/iommu/

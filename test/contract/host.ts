@@ -34,6 +34,8 @@ export class HostDescription {
 	readonly kvm: boolean;
 	/** The kernel has /dev/iommu, and character devices of VFIO's. */
 	readonly iommufd: boolean;
+	/** What mediated devices can be made of, such as `mtty`. */
+	readonly parents: readonly string[];
 
 	constructor(kernel: Kernel, version: Version) {
 		this.version = version;
@@ -41,6 +43,7 @@ export class HostDescription {
 		this.kvm = kernel.readDirectory("/dev").includes("kvm");
 		this.iommufd = kernel.readDirectory("/dev").includes("iommu");
 		this.drivers = kernel.readDirectory("/sys/bus/pci/drivers");
+		this.parents = attempt(() => kernel.readDirectory("/sys/class/mdev_bus")) ?? [];
 	}
 
 	/** A device by ids. @param which among several, in the order of their addresses */

@@ -75,6 +75,11 @@ export function express(host: HostDescription): HostDevice | undefined {
 	return e1000e(host) ?? nvme(host) ?? host.assignable.find((one) => capability(one, EXPRESS) !== 0);
 }
 
+/** The serial sample of a mediated device. */
+export function mtty(host: HostDescription): string | undefined {
+	return host.parents.find((name) => name === "mtty");
+}
+
 /** Says what is missing when a role is not filled. */
 export function needs(
 	...roles: readonly ((host: HostDescription) => unknown)[]

@@ -1,7 +1,7 @@
 import { readFileSync } from "node:fs";
 import type { Mapping } from "../../core/kernel.ts";
 import { MAP_SHARED, PROT_READ, PROT_WRITE } from "../../core/uapi/fcntl.ts";
-import { Host, type SimProcess, SimulatedLinux } from "../../kernel-sim/mod.ts";
+import { Host, mtty, type SimProcess, SimulatedLinux } from "../../kernel-sim/mod.ts";
 import { answer, numberOf } from "./calls.ts";
 import type { Answer, Build, OtherProcess, SpawnOptions, Target, Version } from "./target.ts";
 
@@ -15,7 +15,7 @@ export class SimulatedTarget implements Target {
 
 	constructor(build: Build, host: Host = Host.fromLspci(readFileSync(HOST, "utf8"))) {
 		this.version = build === "own" ? "6.12" : build;
-		this.linux = new SimulatedLinux({ host, version: this.version, iommufd: build === "own" });
+		this.linux = new SimulatedLinux({ host, version: this.version, iommufd: build === "own", mediated: [mtty()] });
 		this.kernel = this.linux.process({ name: "contract" });
 	}
 

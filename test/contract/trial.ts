@@ -118,6 +118,22 @@ export class Trial {
 		return `${CDEV}${names[0]?.slice("vfio".length)}`;
 	}
 
+	/** read(2). @returns hexadecimal digits, or the error's name */
+	readAll(fd: number, length: number): string {
+		const buffer = new Uint8Array(length);
+		const count = answer(() => this.target.kernel.read(fd, buffer));
+		const digits = typeof count === "number" ? hex(buffer.subarray(0, count)) : count;
+		this.observations.add("read", `${this.observations.fd(fd)} len ${length}`, digits);
+		return digits;
+	}
+
+	/** write(2). @param digits hexadecimal */
+	writeAll(fd: number, digits: string): Answer {
+		const result = answer(() => this.target.kernel.write(fd, unhex(digits)));
+		this.observations.add("write", `${this.observations.fd(fd)} ${digits}`, result);
+		return result;
+	}
+
 	close(fd: number): Answer {
 		this.#closed.add(fd);
 		const result = answer(() => this.target.kernel.close(fd)) ?? 0;

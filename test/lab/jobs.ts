@@ -21,6 +21,8 @@ const NATIVE_DRIVERS = "modprobe e1000; modprobe pci-stub";
 
 // The emulated processor has AMD's virtualization.
 const KVM = "modprobe kvm_amd";
+// Linux's samples of mediated devices, which Debian's kernels do not have.
+const SAMPLES = "for sample in mtty mdpy; do modprobe $sample 2>/dev/null; done";
 const CONTRACT = "node_modules/.bin/tsx test/contract/main.ts --kernel linux";
 
 const quoted = (word: string) => `'${word.replaceAll("'", "'\\''")}'`;
@@ -39,13 +41,13 @@ export const JOBS: Readonly<Record<string, LabJob>> = {
 		summary: "the contract suite on a real kernel; --out FILE takes the result as JSON",
 		limit: 600,
 		script: (words) =>
-			`${MODULES}\n${NATIVE_DRIVERS}\n${KVM}\n${CONTRACT} --out /job/output.json ${words.map(quoted).join(" ")}`,
+			`${MODULES}\n${NATIVE_DRIVERS}\n${KVM}\n${SAMPLES}\n${CONTRACT} --out /job/output.json ${words.map(quoted).join(" ")}`,
 	},
 	record: {
 		summary: "writes what a real kernel answers to every call of the contract suite to --out FILE",
 		limit: 600,
 		script: (words) =>
-			`${MODULES}\n${NATIVE_DRIVERS}\n${KVM}\n${CONTRACT} --record /job/output.json ${words.map(quoted).join(" ")}`,
+			`${MODULES}\n${NATIVE_DRIVERS}\n${KVM}\n${SAMPLES}\n${CONTRACT} --record /job/output.json ${words.map(quoted).join(" ")}`,
 	},
 	run: {
 		summary: "the main job on real VFIO: the embedded guest drives QEMU's devices through /dev/vfio, and by iommufd",

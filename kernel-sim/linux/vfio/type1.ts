@@ -72,6 +72,8 @@ const DIRTY_FLAGS =
 const LAST_ADDRESS = (1n << 64n) - 1n;
 const PAGE_MASK = BigInt(PAGE_SIZE) - 1n;
 /** Where no IOMMU restricts it: everything that is a whole number of pages. */
+/** What is left of the ranges when the last group with an IOMMU has gone. */
+const EVERYTHING: readonly IovaRange[] = [{ start: 0n, end: LAST_ADDRESS }];
 const ANY_PAGE_SIZE = LAST_ADDRESS & ~PAGE_MASK;
 
 /** A container's IOMMU. All its groups share one page table, those that have an IOMMU. */
@@ -92,6 +94,7 @@ export class Type1 {
 	readonly #pageSize: bigint;
 	/** What a range that wraps around is answered with. */
 	readonly #wraps: number;
+	/** Empty until a group with an IOMMU comes: then there is nothing that an address could be too much for. */
 	#ranges: readonly IovaRange[] = [];
 	#invalidAddresses = 0;
 	#tracking = false;
@@ -151,7 +154,7 @@ export class Type1 {
 		groups.splice(at, 1);
 		if (!group.emulated) {
 			group.detach();
-			this.#ranges = this.#groups.length === 0 ? [] : this.#usableRanges(this.#groups);
+			this.#ranges = this.#groups.length === 0 ? EVERYTHING : this.#usableRanges(this.#groups);
 		}
 		if (this.#groups.length === 0 && this.#emulated.length === 0) this.#removeAll([...this.#records.all]);
 		else if (this.#groups.length === 0 && !group.emulated) this.#unpinAll();
@@ -192,7 +195,7 @@ export class Type1 {
 		if (newAddress) return touched ? this.#changeAddress(process, touched, vaddr, iova, size) : -ENOENT;
 		if (touched) return -EEXIST;
 		if (this.#records.count >= this.#limit) return -ENOSPC;
-		if (this.#groups.length > 0 && !insideOneRange(this.#ranges, iova, last)) return -EINVAL;
+		if (this.#ranges.length > 0 && !insideOneRange(this.#ranges, iova, last)) return -EINVAL;
 		const record = new DmaRecord(iova, size, vaddr, flags & READ_WRITE, process);
 		const pinned = this.#groups.length > 0 ? this.#pin(record) : 0;
 		if (pinned < 0) return pinned;
