@@ -22,6 +22,7 @@ import { BarPlacement, type BarPlacer } from "./bar-placement.ts";
 import { ROM_BAR } from "./bar-registers.ts";
 import { Bars } from "./bars.ts";
 import { ALL_ONES_64, allOnes } from "./bytes.ts";
+import { configHardware } from "./config-hardware.ts";
 import { ConfigSpace } from "./config-space.ts";
 import { EFFECT_BARS, EFFECT_INTX, EFFECT_MSI, EFFECT_MSIX, EFFECT_POWER, EffectMap } from "./effects.ts";
 import type { FunctionEvent } from "./events.ts";
@@ -107,10 +108,7 @@ export class AssignedFunction implements GuestPciFunction, MachineResettable {
 		this.#layout = layoutFor(device, this.#survey, options, { bus: "downstream-port", multifunction: false });
 		const { capabilities, plan, registers, pin } = this.#layout;
 		for (const problem of plan.problems) link.report(problem);
-		this.#config = new ConfigSpace(registers.clone(), {
-			read: (offset, width) => device.readRegion(CONFIG, offset, width),
-			write: (offset, width, value) => device.writeRegion(CONFIG, offset, width, value),
-		});
+		this.#config = new ConfigSpace(registers.clone(), configHardware(device));
 		this.#effects = new EffectMap(this.#config.size, capabilities);
 		const host = this.#interruptHost();
 		const { msi, msix } = capabilities;

@@ -26,6 +26,7 @@ import {
 	PCI_HEADER_TYPE_NORMAL,
 	PCI_INTERRUPT_PIN,
 	PCI_REVISION_ID,
+	PCI_STD_HEADER_SIZEOF,
 	PCI_VENDOR_ID,
 } from "../uapi/pci_regs.ts";
 import { VFIO_PCI_INTX_IRQ_INDEX, VFIO_PCI_MSI_IRQ_INDEX, VFIO_PCI_MSIX_IRQ_INDEX } from "../uapi/vfio.ts";
@@ -255,8 +256,12 @@ function setMultifunction(registers: ConfigRegisters, multifunction: boolean): v
 }
 
 function refuseHeader(config: Uint8Array, length: number): Refusal | undefined {
-	if (length < PCI_CFG_SPACE_SIZE)
-		return new Refusal("malformed-config-space", `its configuration space has ${length} bytes, fewer than 256`);
+	// Mediated devices may have less than the 256 bytes of hardware, but not less than a header.
+	if (length < PCI_STD_HEADER_SIZEOF)
+		return new Refusal(
+			"malformed-config-space",
+			`its configuration space has ${length} bytes, fewer than a header's 64`,
+		);
 	if (load(config, 0, 4) === allOnes(4))
 		return new Refusal("malformed-config-space", "its configuration space reads all ones: the device does not answer");
 	const type = load(config, PCI_HEADER_TYPE, 1) & PCI_HEADER_TYPE_MASK;

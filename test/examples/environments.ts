@@ -33,6 +33,7 @@ import {
 	Host,
 	IommuDomain,
 	Machine,
+	mtty,
 	Nvme,
 	PciFunction,
 	printLspci,
@@ -92,6 +93,13 @@ class Bound extends Booted {
 	}
 	get iommufd(): Iommufd {
 		return Iommufd.open(this.kernel);
+	}
+}
+
+/** One that makes mediated devices. */
+class Mediated extends Booted {
+	protected override boot(): SimulatedLinux {
+		return new SimulatedLinux({ host: Host.reference(), mediated: [mtty()] });
 	}
 }
 
@@ -200,6 +208,7 @@ const PLACES = {
 		}),
 	}),
 	"core/host/bind.ts": () => ({ environment: new Booted() }),
+	"core/host/mdev.ts": () => ({ environment: new Mediated() }),
 	"core/host/doctor.ts": () => ({ environment: new Bound() }),
 	"core/host/sysfs.ts": () => ({ environment: new Booted() }),
 	"core/iommu/dirty-tracking.ts": () => ({ environment: new Bound() }),

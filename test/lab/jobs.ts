@@ -60,6 +60,12 @@ export const JOBS: Readonly<Record<string, LabJob>> = {
 		limit: 300,
 		script: (words) => `${MODULES}\n${job("attach", words)}`,
 	},
+	systems: {
+		summary:
+			"mediated devices by sysfsdev, passed descriptors without privileges, iommufd; most of it needs --kernel own",
+		limit: 300,
+		script: (words) => `${MODULES}\n${SAMPLES}\nmodprobe iommufd 2>/dev/null\n${job("systems", words)}`,
+	},
 	bench: {
 		summary: "how fast the library is on the real kernel, as ratios to a C program",
 		limit: 300,

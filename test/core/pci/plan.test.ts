@@ -370,7 +370,7 @@ describe("planFunction() of hostile devices", () => {
 	it("refuses what reads all ones, has too little space, or is a bridge", () => {
 		const refusal = (config: Uint8Array) => planFunction(input(config)).refusal;
 		expect(refusal(new Uint8Array(256).fill(0xff))?.reason).toContain("reads all ones");
-		expect(refusal(new Uint8Array(64))?.code).toBe("malformed-config-space");
+		expect(refusal(new Uint8Array(63))?.code).toBe("malformed-config-space");
 		expect(refusal(configSpace({ headerType: 0x81 }))?.reason).toContain("PCI bridge");
 		expect(refusal(configSpace({ headerType: 2 }))?.reason).toContain("type 0x2");
 	});

@@ -15,6 +15,20 @@ export class Tally {
 		for (const problem of problems) console.log(`      ${problem}`);
 	}
 
+	/** Something that cannot be tried here. */
+	skip(name: string, reason: string): void {
+		console.log(`skip  ${name}: ${reason}`);
+	}
+
+	/** Takes over the checks of another job. @param lines what it has printed, without its count */
+	include(lines: readonly string[]): void {
+		for (const line of lines) {
+			console.log(line);
+			if (line.startsWith("ok ")) this.#passed++;
+			else if (line.startsWith("FAIL ")) this.#failed++;
+		}
+	}
+
 	/** Prints how many passed and failed. @returns the exit code */
 	finish(): number {
 		console.log(`${this.#passed} passed, ${this.#failed} failed`);
