@@ -12,7 +12,6 @@ import { iommufdCompatibilityCases } from "./iommufd-compatibility.ts";
 import { kvmCases } from "./kvm.ts";
 import { lifetimeCases } from "./lifetime.ts";
 import { mapUnmapCases } from "./map-unmap.ts";
-import { mediatedCases } from "./mediated.ts";
 import { randomCases } from "./random.ts";
 import { resetCases } from "./reset.ts";
 import { resourceFileCases } from "./resource-files.ts";
@@ -32,7 +31,6 @@ export const CASES: readonly Case[] = [
 	...featureCases,
 	...bindingCases,
 	...lifetimeCases,
-	...mediatedCases,
 	...kvmCases,
 	...resourceFileCases,
 	...factCases,
