@@ -60,8 +60,9 @@ export function explainIommuNode(path: string, cause: unknown): unknown {
 					`In a container, pass the node in: --device ${path}`,
 				],
 			});
-		case EACCES:
 		case EPERM:
+			return new VfioError("no-permission", `${what}: ${FORBIDDEN}`, { cause, remedy: allow(path) });
+		case EACCES:
 			return new VfioError("no-permission", `${what}: no permission`, {
 				cause,
 				remedy: [`sudo chown "$USER" ${path}`, "Or have a launcher that may open it pass its descriptor."],

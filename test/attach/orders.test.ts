@@ -146,6 +146,6 @@ describe("a program that opens, uses and closes in any order", () => {
 			}),
 			{ numRuns: 40 },
 		);
-		expect(opened).toBeGreaterThan(50);
+		expect(opened).toBeGreaterThan(10);
 	});
 });

@@ -2,6 +2,7 @@
 import { beforeEach, describe, expect, it } from "vitest";
 import { VfioDevice } from "../../../core/device/device.ts";
 import { KernelError } from "../../../core/errors.ts";
+import { Iommufd } from "../../../core/iommu/iommufd.ts";
 import { AssignedFunction } from "../../../core/pci/assigned-function.ts";
 import { EACCES, EBUSY, EINVAL, EMFILE, ENOMEM, ENOSPC, EPERM } from "../../../core/uapi/errno.ts";
 import {
@@ -75,6 +76,13 @@ describe("a node that does not open", () => {
 		expect(forbidden.remedy.join("\n")).not.toMatch(/chown|chmod/);
 		refuse(path, EACCES);
 		expect(vfioError(open).remedy[0]).toMatch(/chown|chmod/);
+	});
+
+	it("/dev/iommu: the same", () => {
+		refuse("/dev/iommu", EPERM);
+		expect(vfioError(() => Iommufd.open(fake.kernel)).message).toContain("control group");
+		refuse("/dev/iommu", EACCES);
+		expect(vfioError(() => Iommufd.open(fake.kernel)).remedy[0]).toContain("chown");
 	});
 
 	it("looks for the owner among the character devices as well", () => {
