@@ -1,5 +1,4 @@
 import { afterEach, describe, expect, it } from "vitest";
-import { VfioError } from "../../core/errors.ts";
 import { parseSlotAddress } from "../../core/machine/mod.ts";
 import { Edu } from "../../kernel-sim/mod.ts";
 import {
@@ -12,6 +11,7 @@ import {
 	POWER_OFF,
 	POWER_ON,
 } from "../core/machine/slot-driver.ts";
+import { vfioError } from "../core/support/error.ts";
 import { hostWith } from "../kernel-sim/vfio-pci/bench.ts";
 import { type BenchOptions, EDU, HotPlugBench, NVME } from "./hot-plug-bench.ts";
 
@@ -37,16 +37,6 @@ afterEach(() => {
 		expect([bench.leaks, bench.linux.faults]).toEqual([{}, []]);
 	}
 });
-
-function refusal(action: () => unknown): VfioError {
-	try {
-		action();
-	} catch (error) {
-		if (error instanceof VfioError) return error;
-		throw error;
-	}
-	throw new Error("it was not refused");
-}
 
 /** The guest's driver for edu: a register, an interrupt, and DMA there and back. */
 function eduWorks(bench: HotPlugBench, port: string): boolean {
@@ -107,7 +97,7 @@ describe("hot plug", () => {
 	])("V-06 refuses %s before the device is touched", (_where, bus, options, reason) => {
 		const bench = running({ ports: { rp1: {}, cold: { hotPlug: false } } });
 		const before = bench.leaks;
-		expect(refusal(() => bench.hotPlug(EDU, bus, options))).toMatchObject({
+		expect(vfioError(() => bench.hotPlug(EDU, bus, options))).toMatchObject({
 			code: "not-hot-pluggable",
 			message: expect.stringContaining(reason),
 		});
@@ -118,7 +108,7 @@ describe("hot plug", () => {
 	it("leaves the slot alone when there is no such device on the host", () => {
 		const bench = running();
 		const before = bench.leaks;
-		expect(refusal(() => bench.hotPlug("0000:7f:00.0", "rp1")).code).toBe("no-such-device");
+		expect(vfioError(() => bench.hotPlug("0000:7f:00.0", "rp1")).code).toBe("no-such-device");
 		bench.guest.run();
 		expect([bench.guest.slot("rp1").log, bench.leaks]).toEqual([[], before]);
 		bench.use(EDU, "rp1");
@@ -162,7 +152,7 @@ describe("hot unplug", () => {
 	it("refuses a device that is not there", () => {
 		const bench = running();
 		const fn = bench.assign(EDU);
-		expect(refusal(() => bench.pci.requestUnplug(fn)).code).toBe("invalid-argument");
+		expect(vfioError(() => bench.pci.requestUnplug(fn)).code).toBe("invalid-argument");
 		bench.use(NVME, "rp2");
 		bench.pci.requestUnplug(bench.pci.bus("rp2").functions[0] ?? fn);
 		bench.guest.run();
@@ -174,7 +164,7 @@ describe("hot unplug", () => {
 		const fn = bench.use(EDU, "rp1");
 		const { driver } = bench.guest.slot("rp1");
 		driver.command(POWER_ON | INDICATOR_BLINKING);
-		const refused = refusal(() => bench.pci.requestUnplug(fn));
+		const refused = vfioError(() => bench.pci.requestUnplug(fn));
 		expect([refused.code, refused.remedy.length]).toEqual(["guest-busy", 2]);
 		expect(driver.takeEvents()).toBe(CC);
 		expect(eduWorks(bench, "rp1")).toBe(true);
@@ -198,7 +188,7 @@ describe("hot unplug", () => {
 		for (let i = 0; i < 3; i++) expect(bench.pci.requestUnplug(fn)).toBe("requested");
 		bench.guest.run();
 		expect(bench.take()).toEqual([`unplugged ${EDU}`]);
-		expect(refusal(() => bench.pci.requestUnplug(fn)).code).toBe("invalid-argument");
+		expect(vfioError(() => bench.pci.requestUnplug(fn)).code).toBe("invalid-argument");
 		bench.guest.run();
 		expect(bench.guest.slot("rp1").log).toEqual(["uses 11e81234", "released"]);
 	});
@@ -207,7 +197,7 @@ describe("hot unplug", () => {
 		const bench = running();
 		const fn = bench.assign(EDU);
 		bench.pci.plug(fn);
-		expect(refusal(() => bench.pci.requestUnplug(fn)).code).toBe("not-hot-pluggable");
+		expect(vfioError(() => bench.pci.requestUnplug(fn)).code).toBe("not-hot-pluggable");
 		expect(bench.pci.root.functions).toContain(fn);
 	});
 
@@ -275,7 +265,7 @@ describe("hot plug and unplug", () => {
 		const { driver } = bench.guest.slot("rp1");
 		driver.takeEvents();
 		driver.command(POWER_ON | INDICATOR_BLINKING);
-		expect(refusal(() => bench.pci.requestUnplug(fn)).code).toBe("guest-busy");
+		expect(vfioError(() => bench.pci.requestUnplug(fn)).code).toBe("guest-busy");
 		driver.command(POWER_ON | INDICATOR_ON);
 		expect(bench.pci.requestUnplug(fn)).toBe("requested");
 		driver.powerOff();
@@ -292,7 +282,7 @@ describe("hot plug and unplug", () => {
 		const bench = running();
 		const fn = bench.use(EDU, "rp1");
 		bench.pci.requestUnplug(fn);
-		expect(refusal(() => bench.hotPlug(NVME, "rp1"))).toMatchObject({
+		expect(vfioError(() => bench.hotPlug(NVME, "rp1"))).toMatchObject({
 			code: "not-hot-pluggable",
 			message: expect.stringContaining("the guest has not let go of it yet"),
 		});

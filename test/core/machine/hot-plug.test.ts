@@ -1,6 +1,6 @@
 import { beforeEach, describe, expect, it } from "vitest";
-import { VfioError } from "../../../core/errors.ts";
 import { type HotPlugEvent, PciTopology, parseSlotAddress, type RootPort } from "../../../core/machine/mod.ts";
+import { vfioError } from "../support/error.ts";
 import { FakeFunction, FakeUpstream } from "./fake-function.ts";
 import {
 	ABP,
@@ -67,17 +67,7 @@ function inUse(name = "device"): FakeFunction {
 	return fn;
 }
 
-function refusal(action: () => void): VfioError {
-	try {
-		action();
-	} catch (error) {
-		if (error instanceof VfioError) return error;
-		throw error;
-	}
-	throw new Error("it was not refused");
-}
-
-const codeOf = (action: () => void) => refusal(action).code;
+const codeOf = (action: () => void) => vfioError(action).code;
 
 describe("a root port's slot", () => {
 	it("shows an attention button, a power controller, both indicators and hot plug by surprise", () => {
@@ -218,13 +208,13 @@ describe("PciTopology.checkHotPlug()", () => {
 		const attempt = () => pci.checkHotPlug(options, "new");
 		expect(attempt).toThrow(message);
 		expect(codeOf(attempt)).toBe("not-hot-pluggable");
-		expect(refusal(attempt).remedy.join()).toContain(remedy);
+		expect(vfioError(attempt).remedy.join()).toContain(remedy);
 		expect(codeOf(() => pci.hotPlug(new FakeFunction("new"), options))).toBe("not-hot-pluggable");
 	});
 
 	it("advises to add a port where none is free", () => {
 		pci.plug(new FakeFunction(), { bus: "rp1" });
-		expect(refusal(() => pci.checkHotPlug()).remedy[0]).toContain("Add a root port");
+		expect(vfioError(() => pci.checkHotPlug()).remedy[0]).toContain("Add a root port");
 	});
 
 	it("says that the guest was asked for what is in the slot, and keeps to the slot's rules", () => {
