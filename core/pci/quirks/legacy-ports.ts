@@ -53,16 +53,12 @@ class NvidiaPorts implements BarQuirk {
 		this.#host = host;
 	}
 
+	/** A read ends the sequence, whatever it was. */
 	read(bar: number, offset: number, width: AccessWidth): number {
 		const value = this.#host.read(bar, offset, width);
 		const state = this.#state;
-		if (offset >= SELECT_PORT) {
-			this.#state = "idle";
-			return value;
-		}
-		// An access to the data ends the sequence, whatever it was.
 		this.#state = "idle";
-		return state === "read" ? this.#host.configRead(this.#offset, width) : value;
+		return state === "read" && offset < SELECT_PORT ? this.#host.configRead(this.#offset, width) : value;
 	}
 
 	write(bar: number, offset: number, width: AccessWidth, value: number): void {
