@@ -10,10 +10,12 @@ import type { Kernel } from "../../core/kernel.ts";
 import { EADDRINUSE, EFAULT, ENOENT, ENOMEM, ENOTTY } from "../../core/uapi/errno.ts";
 import { O_RDWR } from "../../core/uapi/fcntl.ts";
 import { IOMMU_DESTROY, IOMMU_IOAS_MAP } from "../../core/uapi/iommufd.ts";
-import { Host, type LinuxOptions, type SimProcess, SimulatedLinux } from "../../kernel-sim/mod.ts";
+import { Host, Igb, type LinuxOptions, type SimProcess, SimulatedLinux } from "../../kernel-sim/mod.ts";
 import { vfioError } from "../core/support/error.ts";
 import { FakeKvm } from "../core/support/fake-kvm.ts";
 import { region, TestMemory } from "../core/support/guest-memory.ts";
+import { withCalls } from "../core/support/with-calls.ts";
+import { hostWith } from "../kernel-sim/vfio-pci/bench.ts";
 
 const NVME = "0000:05:00.0";
 const OTHER = "0000:06:00.0";
@@ -44,16 +46,11 @@ const refusal = (address: string, options = {}) => vfioError(() => open(address,
 const cdevOf = (address: string) =>
 	`/dev/vfio/devices/${kernel.readDirectory(`/sys/bus/pci/devices/${address}/vfio-dev`)[0]}`;
 /** The kernel, one of whose files is missing. */
-function without(...paths: string[]): Kernel {
-	return new Proxy<Kernel>(kernel, {
-		get(target, name: keyof Kernel) {
-			if (name === "open")
-				return (path: string, flags: number) => target.open(paths.includes(path) ? "/nowhere" : path, flags);
-			const value = target[name];
-			return typeof value === "function" ? value.bind(target) : value;
-		},
-	});
-}
+const without = (...paths: string[]): Kernel =>
+	withCalls(kernel, { open: (path, flags) => kernel.open(paths.includes(path) ? "/nowhere" : path, flags) });
+/** The kernel, with something done to the number of each request. */
+const requesting = (change: (request: number) => number): Kernel =>
+	withCalls(kernel, { ioctl: (fd, request, argument) => kernel.ioctl(fd, change(request), argument) });
 
 describe("VfioDevice.open() with iommufd", () => {
 	it("opens the character device, says so, and gives everything back", () => {
@@ -348,15 +345,9 @@ describe("an address space of iommufd", () => {
 
 	it("IFD-01 is not asked for BARs at all when devices need not reach each other", () => {
 		const calls: number[] = [];
-		const counting = new Proxy<Kernel>(kernel, {
-			get(target, name: keyof Kernel) {
-				const value = target[name];
-				if (name !== "ioctl") return typeof value === "function" ? value.bind(target) : value;
-				return (fd: number, request: number, argument: Uint8Array) => {
-					calls.push(request);
-					return target.ioctl(fd, request, argument);
-				};
-			},
+		const counting = requesting((request) => {
+			calls.push(request);
+			return request;
 		});
 		const own = Iommufd.open(counting);
 		const memory = kernel.allocate(MIB);
@@ -399,14 +390,7 @@ describe("an address space of iommufd", () => {
 
 	it("that the kernel does not free ends with the iommufd", () => {
 		const own = Iommufd.open(kernel);
-		const failing = new Proxy<Kernel>(kernel, {
-			get(target, name: keyof Kernel) {
-				const value = target[name];
-				if (name !== "ioctl") return typeof value === "function" ? value.bind(target) : value;
-				return (fd: number, request: number, argument: Uint8Array) =>
-					target.ioctl(fd, request === IOMMU_DESTROY ? 0xdead : request, argument);
-			},
-		});
+		const failing = requesting((request) => (request === IOMMU_DESTROY ? 0xdead : request));
 		const fd = failing.open("/dev/iommu", O_RDWR);
 		const theirs = vfioError(() => Iommufd.fromFd(failing, fd));
 		expect([theirs.code, (theirs.cause as { errno?: number }).errno]).toEqual(["invalid-argument", ENOTTY]);
@@ -431,5 +415,45 @@ describe("a descriptor that is closed", () => {
 		device[Symbol.dispose]();
 		expect(vfioError(() => device.coherent).code).toBe("disposed");
 		expect(leaks()).toEqual([]);
+	});
+});
+
+describe("a VF token with a character device", () => {
+	const PHYSICAL = "0000:01:00.0";
+	const VIRTUAL = "0000:01:10.0";
+	const TOKEN = "2ab74924-c335-45f4-9b16-8569e5b08258";
+	function virtualized(version: "6.12" | "7.2") {
+		const host = hostWith({ [PHYSICAL]: [Igb.description(), new Igb()] });
+		linux = new SimulatedLinux({ host, version, parameters: { vfio_pci: { enable_sriov: true } } });
+		kernel = linux.process();
+		bindGroup(kernel, PHYSICAL);
+		iommufd = Iommufd.open(kernel);
+	}
+
+	it("SRV-04 opens a virtual function with the token of its physical one, and says when it is missing or wrong", () => {
+		virtualized("7.2");
+		const physical = open(PHYSICAL, { iommufd, vfToken: TOKEN });
+		kernel.writeFile(`/sys/bus/pci/devices/${PHYSICAL}/sriov_numvfs`, "1");
+		for (const options of [{}, { vfToken: TOKEN.replace("2", "3") }]) {
+			const error = refusal(VIRTUAL, { iommufd, ...options });
+			expect([error.code, error.message.includes("needs the token")]).toEqual(["no-permission", true]);
+			expect(error.message).not.toContain(TOKEN.slice(1));
+		}
+		expect(refusal(VIRTUAL, { iommufd, vfToken: "secret" }).code).toBe("invalid-argument");
+		const virtual = open(VIRTUAL, { iommufd, vfToken: TOKEN });
+		expect(virtual.iommu.backend).toBe("iommufd");
+		virtual[Symbol.dispose]();
+		kernel.writeFile(`/sys/bus/pci/devices/${PHYSICAL}/sriov_numvfs`, "0");
+		close(physical);
+	});
+
+	it("says that an older kernel takes none with it, and what to do", () => {
+		virtualized("6.12");
+		const error = refusal(PHYSICAL, { iommufd, vfToken: TOKEN });
+		expect([error.code, error.remedy.join()]).toEqual([
+			"invalid-argument",
+			expect.stringContaining("through its IOMMU group"),
+		]);
+		close();
 	});
 });

@@ -16,6 +16,7 @@ import {
 } from "../../core/uapi/vfio.ts";
 import { Host, type SimProcess, SimulatedLinux, VirtualClock } from "../../kernel-sim/mod.ts";
 import { vfioError } from "../core/support/error.ts";
+import { withCalls } from "../core/support/with-calls.ts";
 import { attachOpened, FixedMemory } from "./scripted-guest.ts";
 
 const EDU = "0000:01:00.0";
@@ -45,14 +46,9 @@ function handOver(...nodes: string[]): { readonly child: SimProcess; readonly fd
 	return { child, fds };
 }
 /** A process in a root directory of its own, with neither procfs nor sysfs. */
-function blind(kernel: Kernel): Kernel {
-	return new Proxy(kernel, {
-		get(target, name: keyof Kernel) {
-			if (["readLink", "readFile", "readDirectory"].includes(name)) return () => target.readLink("/nowhere");
-			const value = target[name];
-			return typeof value === "function" ? value.bind(target) : value;
-		},
-	});
+function blind(kernel: SimProcess): Kernel {
+	const nothing = () => kernel.readLink("/nowhere") as never;
+	return withCalls(kernel, { readLink: nothing, readFile: nothing, readDirectory: nothing });
 }
 /** edu moves a page and interrupts. */
 function works(attached: ReturnType<typeof attachOpened>): void {

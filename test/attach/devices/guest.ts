@@ -3,6 +3,7 @@ import { expect } from "vitest";
 import { VfioDevice } from "../../../core/device/device.ts";
 import { IoAddressSpace } from "../../../core/device/io-address-space.ts";
 import { bindGroup } from "../../../core/host/bind.ts";
+import { Iommufd } from "../../../core/iommu/iommufd.ts";
 import type { AccessWidth } from "../../../core/kernel.ts";
 import { PciTopology } from "../../../core/machine/topology.ts";
 import { AssignedFunction } from "../../../core/pci/assigned-function.ts";
@@ -18,7 +19,7 @@ import {
 	SimulatedLinux,
 	VirtualClock,
 } from "../../../kernel-sim/mod.ts";
-import { FixedMemory } from "../scripted-guest.ts";
+import { type Backend, FixedMemory } from "../scripted-guest.ts";
 
 export const MSI = 0x05;
 export const MSIX = 0x11;
@@ -58,14 +59,26 @@ export class Guest implements Disposable {
 	readonly #held: Disposable;
 	readonly #linux: SimulatedLinux;
 
-	/** @param vfToken what users of a physical function and of its virtual ones share */
-	constructor({ linux, clock }: { linux: SimulatedLinux; clock: VirtualClock }, address: string, vfToken?: string) {
+	/**
+	 * @param vfToken what users of a physical function and of its virtual ones share
+	 * @param backend what maps its memory
+	 */
+	constructor(
+		{ linux, clock }: { linux: SimulatedLinux; clock: VirtualClock },
+		address: string,
+		vfToken?: string,
+		backend: Backend = "type1",
+	) {
 		const kernel = linux.process();
 		const releases = new Releases();
 		try {
 			releases.use(bindGroup(kernel, address));
 			const memory = releases.use(kernel.allocate(RAM));
-			const addressSpace = new IoAddressSpace(kernel, { memory: new FixedMemory(memory) });
+			const iommufd = backend === "iommufd" ? releases.use(Iommufd.open(kernel)) : undefined;
+			const addressSpace = new IoAddressSpace(kernel, {
+				memory: new FixedMemory(memory),
+				...(iommufd ? { iommufd } : {}),
+			});
 			const device = releases.use(VfioDevice.open(kernel, address, { addressSpace, ...(vfToken ? { vfToken } : {}) }));
 			this.fn = releases.use(AssignedFunction.attach(device));
 			this.pci = new PciTopology({

@@ -1,5 +1,6 @@
 import { describe, expect, it } from "vitest";
 import { BasicCodec, Hda, type HdaOptions } from "../../../kernel-sim/mod.ts";
+import { BACKENDS, type Backend } from "../scripted-guest.ts";
 import { Guest, hostWith, pattern } from "./guest.ts";
 
 const ADDRESS = "0000:00:1b.0";
@@ -83,15 +84,15 @@ class HdaDriver {
 	}
 }
 
-function assigned(options: HdaOptions) {
+function assigned(options: HdaOptions, backend: Backend) {
 	const host = hostWith({ [ADDRESS]: [Hda.description(), new Hda(options)] });
-	return new Guest(host, ADDRESS);
+	return new Guest(host, ADDRESS, undefined, backend);
 }
 
-describe("F-05 an assigned HD Audio controller", () => {
+describe.each(BACKENDS)("F-05 an assigned HD Audio controller with %s", (backend) => {
 	it("F-05 HDA: a driver talks to the codec through rings in memory, by INTx with its end", () => {
 		const codec = new BasicCodec();
-		const guest = assigned({ codec });
+		const guest = assigned({ codec }, backend);
 		const driver = new HdaDriver(guest);
 		expect(guest.fn.interruptMode).toBe("intx");
 		expect(driver.command(0, 0xf0000)).toBe(0x10ec0888);
@@ -114,9 +115,12 @@ describe("F-05 an assigned HD Audio controller", () => {
 
 	it("F-05 HDA: plays what is in memory to the byte, tells the position, interrupts by MSI", () => {
 		const played: number[] = [];
-		const guest = assigned({
-			sink: (stream, data) => played.push(stream === 1 ? (data[0] ?? 0) : -1, ...data.subarray(1)),
-		});
+		const guest = assigned(
+			{
+				sink: (stream, data) => played.push(stream === 1 ? (data[0] ?? 0) : -1, ...data.subarray(1)),
+			},
+			backend,
+		);
 		const driver = new HdaDriver(guest);
 		guest.enableMsi(0xfee01000, 0x4051);
 		expect(guest.fn.interruptMode).toBe("msi");

@@ -1,17 +1,18 @@
 import { describe, expect, it } from "vitest";
 import { Igb } from "../../../kernel-sim/mod.ts";
+import { BACKENDS, type Backend } from "../scripted-guest.ts";
 import { Guest, hostWith, pattern } from "./guest.ts";
 import { IgbDriver, REGISTERS } from "./igb-driver.ts";
 
 const ADDRESS = "0000:04:00.0";
 const MAC = Uint8Array.of(0x52, 0x54, 0, 0x12, 0x34, 0x56);
 
-function assigned() {
+function assigned(backend: Backend) {
 	const igb = new Igb({ mac: MAC });
 	const sent: Uint8Array[] = [];
 	igb.connect({ receive: (frame) => sent.push(frame.slice()) });
 	const host = hostWith({ [ADDRESS]: [Igb.description(), igb] });
-	const guest = new Guest(host, ADDRESS);
+	const guest = new Guest(host, ADDRESS, undefined, backend);
 	return { ...host, igb, sent, guest, driver: new IgbDriver(guest) };
 }
 
@@ -21,9 +22,9 @@ function frame(length: number, seed: number): Uint8Array {
 	return bytes;
 }
 
-describe("F-05 an assigned 82576", () => {
+describe.each(BACKENDS)("F-05 an assigned 82576 with %s", (backend) => {
 	it("F-05 82576: exchanges frames by INTx, ended by reading ICR", () => {
-		const { guest, driver, igb, sent } = assigned();
+		const { guest, driver, igb, sent } = assigned(backend);
 		expect(driver.mac).toEqual(MAC);
 		expect(guest.fn.interruptMode).toBe("intx");
 		guest.write(REGISTERS + 0x1508, 0x85);
@@ -46,7 +47,7 @@ describe("F-05 an assigned 82576", () => {
 	});
 
 	it("F-05 82576: exchanges frames by MSI", () => {
-		const { guest, driver, igb, sent } = assigned();
+		const { guest, driver, igb, sent } = assigned(backend);
 		guest.enableMsi(0xfee02000, 0x4061);
 		guest.write(REGISTERS + 0x1508, 0x81);
 		driver.start();
@@ -61,7 +62,7 @@ describe("F-05 an assigned 82576", () => {
 	});
 
 	it("F-05 82576: exchanges frames by MSI-X, a vector for each direction and one for the link", () => {
-		const { guest, driver, igb, sent } = assigned();
+		const { guest, driver, igb, sent } = assigned(backend);
 		guest.enableMsix(driver.msix, 3, 0xfee03000, 0x70);
 		expect(guest.fn.interruptMode).toBe("msix");
 		driver.useVectors();
@@ -80,7 +81,7 @@ describe("F-05 an assigned 82576", () => {
 	});
 
 	it("F-05 82576: a masked vector waits in the pending bits", () => {
-		const { guest, driver, igb } = assigned();
+		const { guest, driver, igb } = assigned(backend);
 		guest.enableMsix(driver.msix, 3, 0xfee03000, 0x70);
 		driver.useVectors();
 		guest.taken();
@@ -96,7 +97,7 @@ describe("F-05 an assigned 82576", () => {
 	});
 
 	it("F-05 82576: a driver reaches its registers through the I/O ports too", () => {
-		const { guest, driver } = assigned();
+		const { guest, driver } = assigned(backend);
 		guest.placeBar(2, 0xc0e0);
 		guest.writeConfig(4, 2, 7);
 		guest.writePort(0xc0e0, 4, 0x5400);
@@ -108,7 +109,7 @@ describe("F-05 an assigned 82576", () => {
 	});
 
 	it("F-05 82576: DMA to what is no memory of the guest faults, and only stops the ring", () => {
-		const { guest, driver, linux } = assigned();
+		const { guest, driver, linux } = assigned(backend);
 		driver.start();
 		guest.write(REGISTERS + 0xe000, 0x7000_0000);
 		driver.send(frame(64, 1));

@@ -1,5 +1,6 @@
 import { describe, expect, it } from "vitest";
 import { LoopbackDevice, Uhci } from "../../../kernel-sim/mod.ts";
+import { BACKENDS } from "../scripted-guest.ts";
 import { Guest, hostWith, pattern } from "./guest.ts";
 
 const ADDRESS = "0000:00:1d.0";
@@ -94,10 +95,15 @@ class UhciDriver {
 	}
 }
 
-describe("F-05 an assigned UHCI controller", () => {
+describe.each(BACKENDS)("F-05 an assigned UHCI controller with %s", (backend) => {
 	it("F-05 UHCI: a driver enumerates a device through I/O ports that share their page, by INTx with its end", () => {
 		const usb = new LoopbackDevice("full");
-		const guest = new Guest(hostWith({ [ADDRESS]: [Uhci.description(), new Uhci({ devices: [usb] })] }), ADDRESS);
+		const guest = new Guest(
+			hostWith({ [ADDRESS]: [Uhci.description(), new Uhci({ devices: [usb] })] }),
+			ADDRESS,
+			undefined,
+			backend,
+		);
 		const driver = new UhciDriver(guest);
 		expect(driver.control([0x80, 6, 0, 1, 0, 0, 18, 0], 18)).toEqual(usb.deviceDescriptor);
 		driver.control([0, 5, 7, 0, 0, 0, 0, 0], 0);
@@ -137,7 +143,7 @@ describe("F-05 an assigned UHCI controller", () => {
 	});
 
 	it("F-05 UHCI: works where its ports were moved to, and no longer where they were", () => {
-		const guest = new Guest(hostWith({ [ADDRESS]: [Uhci.description(), new Uhci()] }), ADDRESS);
+		const guest = new Guest(hostWith({ [ADDRESS]: [Uhci.description(), new Uhci()] }), ADDRESS, undefined, backend);
 		guest.placeBar(4, 0xc0a0);
 		guest.writeConfig(4, 2, 1);
 		guest.writePort(0xc0a6, 2, 5);
