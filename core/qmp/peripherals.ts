@@ -83,8 +83,15 @@ export class Peripherals implements Disposable {
 
 	/** Takes a device that is in the machine already, under an id. @throws QmpError when the id is taken */
 	register(id: string | undefined, fn: GuestPciFunction, owned: Disposable): void {
-		this.#requireFree(id);
+		this.requireFree(id);
 		this.#entries.set(fn, { id, owned, request: undefined });
+	}
+
+	/** Whether an id is free: ask before a device is opened. @throws QmpError when it is taken */
+	requireFree(id: string | undefined): void {
+		if (id === undefined) return;
+		const taken = [...this.#entries.values()].some((entry) => entry.id === id);
+		if (taken || this.#options.topology.busNames.includes(id)) throw new QmpError({ type: "duplicate-id", id });
 	}
 
 	/** The id of a function; undefined when it has none. */
@@ -101,7 +108,7 @@ export class Peripherals implements Disposable {
 	add(options: AddOptions, open: () => OpenedPeripheral): void {
 		const { topology } = this.#options;
 		const { id, ...place } = options;
-		this.#requireFree(id);
+		this.requireFree(id);
 		const { bus } = topology.checkHotPlug(place, id ?? "a device");
 		const releases = new Releases();
 		try {
@@ -170,12 +177,6 @@ export class Peripherals implements Disposable {
 		const missing = port && missingRoom(bars, port.windows);
 		if (missing !== undefined)
 			this.#report(`${fn.name} is in ${bus}, but its ${missing}: the guest may fail to use it`);
-	}
-
-	#requireFree(id: string | undefined): void {
-		if (id === undefined) return;
-		const taken = [...this.#entries.values()].some((entry) => entry.id === id);
-		if (taken || this.#options.topology.busNames.includes(id)) throw new QmpError({ type: "duplicate-id", id });
 	}
 
 	#find(id: string): [GuestPciFunction, Entry] {

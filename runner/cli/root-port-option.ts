@@ -16,7 +16,7 @@ export interface RootPortOption {
 }
 
 const DRIVER = "pcie-root-port";
-const KEYS = ["id", "bus", "addr", "multifunction", "chassis", "slot", "port"];
+const KEYS = ["id", "bus", "addr", "multifunction", "chassis", "slot", "port", "hotplug"];
 
 /** Whether the value of `-device` is about a root port. */
 export function isRootPort(text: string): boolean {
@@ -54,6 +54,7 @@ export function parseRootPortOption(text: string): RootPortOption {
 		options: {
 			...(addr === undefined ? {} : { address: parseSlotAddress(addr) }),
 			multifunction: parseSwitch("multifunction", properties.get("multifunction") ?? "off"),
+			...(properties.has("hotplug") ? { hotPlug: parseSwitch("hotplug", properties.get("hotplug") ?? "") } : {}),
 			...(slot === undefined ? {} : { slot }),
 			...(port === undefined ? {} : { port }),
 		},

@@ -80,9 +80,10 @@ export class ControlledMachine implements QmpMachine, Disposable {
 		return pciInfo(this.#options.topology, (fn) => this.#devices.idOf(fn) ?? this.#portName(fn));
 	}
 
-	/** Puts a device into the machine before the guest starts. @throws VfioError as `DeviceHost.assign` */
+	/** Puts a device into the machine before the guest starts. @throws QmpError when its id is taken; VfioError as `DeviceHost.assign` */
 	assign(option: DeviceOption): AssignedDevice {
 		const { host, groups } = this.#options;
+		this.#devices.requireFree(option.id);
 		const releases = new Releases();
 		try {
 			releases.use(groups.hold(option.reference));

@@ -9,14 +9,14 @@ describe("machineOptions()", () => {
 		const { devices, rootPorts, iommufds } = read(
 			...["-device", "vfio-pci,host=05:00.0,id=a,bus=pcie.1,iommufd=iommu0"],
 			...["-device", "pcie-root-port,id=pcie.1,port=0x1,bus=pcie.0,addr=0x1.0x2,chassis=1,multifunction=on"],
-			...["-device", "pcie-root-port,id=pcie.2"],
+			...["-device", "pcie-root-port,id=pcie.2,hotplug=off"],
 			...["-device", "vfio-pci,host=06:00.0,id=b"],
 			...["-object", "iommufd,id=iommu0,fd=5"],
 		);
 		expect(devices.map(({ id }) => id)).toEqual(["a", "b"]);
 		expect(rootPorts).toEqual([
 			{ id: "pcie.1", options: { address: { device: 1, function: 2 }, multifunction: true, port: 1 } },
-			{ id: "pcie.2", options: { multifunction: false } },
+			{ id: "pcie.2", options: { multifunction: false, hotPlug: false } },
 		]);
 		expect(iommufds).toEqual([{ id: "iommu0", fd: 5 }]);
 	});

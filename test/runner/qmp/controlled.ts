@@ -1,8 +1,9 @@
+import type { Kernel } from "../../../core/kernel.ts";
 import { PciTopology, type RootPort } from "../../../core/machine/mod.ts";
 import { type QmpDialect, QmpMonitor, type QmpSession } from "../../../core/qmp/mod.ts";
 import { Host, SimulatedLinux } from "../../../kernel-sim/mod.ts";
 import { BoundGroups } from "../../../runner/bound-groups.ts";
-import { DeviceHost } from "../../../runner/device-host.ts";
+import { type AssignedDevice, DeviceHost } from "../../../runner/device-host.ts";
 import { ControlledMachine, type ControlledMachineOptions } from "../../../runner/qmp/mod.ts";
 import { SlotDriver } from "../../core/machine/slot-driver.ts";
 import { region, TestMemory } from "../../core/support/guest-memory.ts";
@@ -16,7 +17,9 @@ export const soon = () => new Promise<void>((resolve) => setImmediate(resolve));
 /** A machine with three root ports, pcie.1 to pcie.3, on a simulated Linux; its guest is a hot-plug driver for each port. */
 export class Controlled implements Disposable {
 	readonly linux: SimulatedLinux;
-	readonly kernel;
+	readonly kernel: Kernel;
+	/** What is in the machine, by id. */
+	readonly devices = new Map<string | undefined, AssignedDevice>();
 	readonly topology = new PciTopology({ pin() {}, message() {} });
 	readonly machine: ControlledMachine;
 	readonly monitor: QmpMonitor;
@@ -27,10 +30,18 @@ export class Controlled implements Disposable {
 	readonly #memory: Disposable;
 	#received = "";
 
-	constructor(options: { dialect?: QmpDialect; host?: Host } & Partial<ControlledMachineOptions> = {}) {
-		const { dialect = "wire", host = Host.reference(), ...more } = options;
-		this.linux = new SimulatedLinux({ host });
-		this.kernel = this.linux.process();
+	constructor(
+		options: {
+			dialect?: QmpDialect;
+			host?: Host;
+			linux?: SimulatedLinux;
+			/** Between the machine and its kernel. */
+			wrap?: (kernel: Kernel) => Kernel;
+		} & Partial<ControlledMachineOptions> = {},
+	) {
+		const { dialect = "wire", host = Host.reference(), linux, wrap = (kernel) => kernel, ...more } = options;
+		this.linux = linux ?? new SimulatedLinux({ host });
+		this.kernel = wrap(this.linux.process());
 		const { topology, kernel } = this;
 		const rootPorts = ["pcie.1", "pcie.2", "pcie.3"].map((id) => ({ id, options: {} }));
 		for (const { id, options: port } of rootPorts) topology.addRootPort(id, port);
@@ -60,6 +71,7 @@ export class Controlled implements Disposable {
 			oneReference: dialect === "doc",
 			tell: (event) => this.monitor.tell(event),
 			onReport,
+			onAssigned: ({ id }, assigned) => void this.devices.set(id, assigned),
 			...more,
 		});
 		this.monitor = new QmpMonitor({
@@ -97,6 +109,18 @@ export class Controlled implements Disposable {
 		const received = this.#received;
 		this.#received = "";
 		return received;
+	}
+
+	/** A client that has negotiated. */
+	async negotiated(): Promise<this> {
+		await this.ask("qmp_capabilities");
+		return this;
+	}
+
+	/** What was not given back, the machine's memory left out. */
+	leaks(): string[] {
+		const counts = Object.entries(this.linux.leaks()).filter(([, count]) => count !== 0);
+		return counts.map(([what, count]) => `${count} ${what}`);
 	}
 
 	/** Sends a command and takes what was received for it. */
