@@ -32,6 +32,8 @@ export class HostDescription {
 	readonly drivers: readonly string[];
 	/** There is /dev/kvm. */
 	readonly kvm: boolean;
+	/** The kernel can give devices without an IOMMU to users. */
+	readonly noIommuMode: boolean;
 	/** The kernel has /dev/iommu, and character devices of VFIO's. */
 	readonly iommufd: boolean;
 	/** What mediated devices can be made of, such as `mtty`. */
@@ -41,6 +43,8 @@ export class HostDescription {
 		this.version = version;
 		this.devices = kernel.readDirectory("/sys/bus/pci/devices").map((name) => describe(kernel, name));
 		this.kvm = kernel.readDirectory("/dev").includes("kvm");
+		const parameters = attempt(() => kernel.readDirectory("/sys/module/vfio/parameters")) ?? [];
+		this.noIommuMode = parameters.includes("enable_unsafe_noiommu_mode");
 		this.iommufd = kernel.readDirectory("/dev").includes("iommu");
 		this.drivers = kernel.readDirectory("/sys/bus/pci/drivers");
 		this.parents = attempt(() => kernel.readDirectory("/sys/class/mdev_bus")) ?? [];

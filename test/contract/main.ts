@@ -10,10 +10,10 @@ import { compressed } from "./recording.ts";
 import { type Report, runCases } from "./run.ts";
 import type { Target } from "./target.ts";
 
-const HELP = `Usage: npm run contract -- [--kernel simulation|linux] [--version 6.12|7.2|own|all] [--case PATTERN] [--json] [--verbose] [--record FILE]
+const HELP = `Usage: npm run contract -- [--kernel simulation|linux] [--version 6.12|7.2|own|no-iommu|all] [--case PATTERN] [--json] [--verbose] [--record FILE]
 
   --kernel    the simulated kernel (default), or the Linux this machine runs, as root
-  --version   the Linux the simulation answers as (6.12): one of Debian's kernels, or the lab's own with iommufd
+  --version   the Linux the simulation answers as (6.12): one of Debian's kernels, the lab's own with iommufd, or that on a host without an IOMMU
   --case      a regular expression for ids and names
   --json      prints the result as JSON
   --record    writes every call and its answer to a file
@@ -81,8 +81,8 @@ async function targets(kernel: string, version: string): Promise<Target[]> {
 		return [new LinuxTarget()];
 	}
 	if (kernel !== "simulation") throw new TypeError(`--kernel is simulation or linux, not "${kernel}"`);
-	const builds = (["6.12", "7.2", "own"] as const).filter((each) => version === "all" || version === each);
-	if (builds.length === 0) throw new TypeError(`--version is 6.12, 7.2, own or all, not "${version}"`);
+	const builds = (["6.12", "7.2", "own", "no-iommu"] as const).filter((each) => version === "all" || version === each);
+	if (builds.length === 0) throw new TypeError(`--version is 6.12, 7.2, own, no-iommu or all, not "${version}"`);
 	const { SimulatedTarget } = await import("./simulation.ts");
 	return builds.map((each) => new SimulatedTarget(each));
 }

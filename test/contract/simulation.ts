@@ -1,11 +1,16 @@
 import { readFileSync } from "node:fs";
 import type { Mapping } from "../../core/kernel.ts";
 import { MAP_SHARED, PROT_READ, PROT_WRITE } from "../../core/uapi/fcntl.ts";
-import { Host, mtty, type SimProcess, SimulatedLinux } from "../../kernel-sim/mod.ts";
+import { Host, type LspciOptions, mtty, type SimProcess, SimulatedLinux } from "../../kernel-sim/mod.ts";
 import { answer, numberOf } from "./calls.ts";
 import type { Answer, Build, OtherProcess, SpawnOptions, Target, Version } from "./target.ts";
 
 const HOST = new URL("../fixtures/lspci/host.txt", import.meta.url);
+
+/** Without its IOMMU the lab's host has no interrupt remapping either. */
+function hardware(build: Build): LspciOptions {
+	return build === "no-iommu" ? { iommu: false, interruptRemapping: false } : {};
+}
 
 /** The simulated Linux on the lab's own devices. */
 export class SimulatedTarget implements Target {
@@ -13,9 +18,10 @@ export class SimulatedTarget implements Target {
 	readonly linux: SimulatedLinux;
 	readonly kernel: SimProcess;
 
-	constructor(build: Build, host: Host = Host.fromLspci(readFileSync(HOST, "utf8"))) {
-		this.version = build === "own" ? "6.12" : build;
-		this.linux = new SimulatedLinux({ host, version: this.version, iommufd: build === "own", mediated: [mtty()] });
+	constructor(build: Build, host: Host = Host.fromLspci(readFileSync(HOST, "utf8"), hardware(build))) {
+		this.version = build === "7.2" ? build : "6.12";
+		const own = build === "own" || build === "no-iommu";
+		this.linux = new SimulatedLinux({ host, version: this.version, iommufd: own, noIommu: own, mediated: [mtty()] });
 		this.kernel = this.linux.process({ name: "contract" });
 	}
 

@@ -3,8 +3,8 @@ import type { Kernel } from "../../core/kernel.ts";
 /** A version of Linux whose answers the suite knows. */
 export type Version = "6.12" | "7.2";
 
-/** What the simulation can be: one of Debian's kernels, or the lab's own, a 6.12 with iommufd and no-IOMMU mode. */
-export type Build = Version | "own";
+/** What the simulation can be: one of Debian's kernels; or the lab's own, a 6.12 with iommufd, also on a host without an IOMMU. */
+export type Build = Version | "own" | "no-iommu";
 
 /** The kernel under test, and what a suite needs around it that is no system call of VFIO's. */
 export interface Target {

@@ -21,6 +21,8 @@ export interface LabRun {
 	readonly onLine: (line: string) => void;
 	/** Further arguments for QEMU. */
 	readonly qemu?: readonly string[];
+	/** Further parameters on the kernel's command line. */
+	readonly append?: string;
 	readonly interrupted?: AbortSignal;
 }
 
@@ -62,7 +64,7 @@ export async function bootLab(run: LabRun): Promise<LabResult> {
 			// One processor: QEMU 10.0.2 loses accesses of a processor while another one changes what decodes where, as a reset or
 			// a BAR that moves does; one that is meant for a local interrupt controller ends that processor's timer for good.
 			...["-cpu", "max,+svm", "-smp", "1", "-m", "3G", "-device", "intel-iommu,intremap=on,caching-mode=on"],
-			...["-kernel", kernel.image, "-initrd", initramfs, "-append", commandLine(kernel.modules)],
+			...["-kernel", kernel.image, "-initrd", initramfs, "-append", commandLine(kernel.modules, run.append)],
 			...["-serial", "stdio", "-monitor", "none"],
 			...["-fsdev", `local,id=job,path=${job},security_model=none,multidevs=remap`],
 			...["-device", "virtio-9p-pci,fsdev=job,mount_tag=job,addr=0x3"],
@@ -81,9 +83,9 @@ export async function bootLab(run: LabRun): Promise<LabResult> {
 	}
 }
 
-function commandLine(modules: string): string {
+function commandLine(modules: string, more = ""): string {
 	// iommu=nopt keeps devices behind page tables; the rest saves time under emulation.
-	return `console=ttyS0 quiet loglevel=4 panic=-1 intel_iommu=on iommu=nopt tsc=reliable no_timer_check mitigations=off lab.modules=${modules}`;
+	return `console=ttyS0 quiet loglevel=4 panic=-1 intel_iommu=on iommu=nopt tsc=reliable no_timer_check mitigations=off lab.modules=${modules} ${more}`;
 }
 
 function jobScript(script: string, system: LabSystem): string {

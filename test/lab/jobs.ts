@@ -9,6 +9,8 @@ export interface LabJob {
 	readonly limit: number;
 	/** Further arguments for the QEMU that is the host. */
 	readonly qemu?: readonly string[];
+	/** Further parameters on the kernel's command line. */
+	readonly append?: string;
 	/** @param words what followed the job's name on the command line */
 	script(words: readonly string[]): string;
 }
@@ -48,6 +50,14 @@ export const JOBS: Readonly<Record<string, LabJob>> = {
 		limit: 600,
 		script: (words) =>
 			`${MODULES}\n${NATIVE_DRIVERS}\n${KVM}\n${SAMPLES}\n${CONTRACT} --record /job/output.json ${words.map(quoted).join(" ")}`,
+	},
+	"no-iommu": {
+		summary:
+			"the contract's cases for a host without an IOMMU, with --kernel own; --out FILE takes every call and its answer",
+		limit: 300,
+		append: "intel_iommu=off",
+		script: (words) =>
+			`${MODULES}\n${CONTRACT} --case I.2/no-iommu --record /job/output.json ${words.map(quoted).join(" ")}`,
 	},
 	run: {
 		summary: "the main job on real VFIO: the embedded guest drives QEMU's devices through /dev/vfio, and by iommufd",

@@ -50,6 +50,7 @@ async function main(): Promise<number> {
 		limit,
 		onLine: (line) => console.log(line),
 		...(job.qemu ? { qemu: job.qemu } : {}),
+		...(job.append === undefined ? {} : { append: job.append }),
 		interrupted: interrupt.signal,
 	});
 	const output = result.file("output.json");

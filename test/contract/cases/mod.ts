@@ -12,6 +12,7 @@ import { iommufdCompatibilityCases } from "./iommufd-compatibility.ts";
 import { kvmCases } from "./kvm.ts";
 import { lifetimeCases } from "./lifetime.ts";
 import { mapUnmapCases } from "./map-unmap.ts";
+import { noIommuCases } from "./no-iommu.ts";
 import { randomCases } from "./random.ts";
 import { resetCases } from "./reset.ts";
 import { resourceFileCases } from "./resource-files.ts";
@@ -28,6 +29,7 @@ export const CASES: readonly Case[] = [
 	...resetCases,
 	...iommufdCases,
 	...iommufdCompatibilityCases,
+	...noIommuCases,
 	...featureCases,
 	...bindingCases,
 	...lifetimeCases,
