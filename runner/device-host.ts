@@ -96,9 +96,17 @@ export class DeviceHost {
 	#open({ kind, reference, iommufd, vfToken }: DeviceOption): VfioDevice {
 		const name = referenceName(reference);
 		if (kind !== "vfio-pci")
-			throw new VfioError("unassignable-device", `Cannot plug ${name} in: this machine has no place for ${kind}`, {
-				device: name,
-			});
+			throw new VfioError(
+				"unassignable-device",
+				`Cannot plug ${name} in: this machine is a PC, which has no bus for ${kind}`,
+				{
+					device: name,
+					remedy: [
+						`vfio-ts plan -device ${kind},host=${name} shows what assigning it would do, with its device tree node.`,
+						"A program assigns it to a machine of its own: PlatformDevice.attach and PlatformBus of vfio-ts.",
+					],
+				},
+			);
 		const { kernel, iommufds, onReport } = this.#options;
 		if (iommufd !== undefined && !iommufds)
 			throw new VfioError("invalid-argument", `Cannot open ${name}: there is no iommufd "${iommufd}"`, {

@@ -100,7 +100,6 @@ describe("the public API", () => {
 			core/platform/
 			  class    IrqQueue PlatformDevice
 			  function bindPlatformDevice describePlatformDevice planPlatformBind
-			  const    PLATFORM_PROPERTIES
 			  type     AssignablePlatformDevice IrqState PlatformBindPlan PlatformOptions
 			core/platform/device-tree/
 			  class    Phandles

@@ -4,5 +4,5 @@ export { describePlatformDevice } from "./describe.ts";
 export * from "./device-tree/mod.ts";
 export type { AssignablePlatformDevice } from "./hardware.ts";
 export { IrqQueue, type IrqState } from "./irq-queue.ts";
-export { PLATFORM_PROPERTIES, type PlatformOptions } from "./options.ts";
+export type { PlatformOptions } from "./options.ts";
 export { PlatformDevice } from "./platform-device.ts";

@@ -23,9 +23,6 @@ export interface PlatformOptions {
 /** Milliseconds. */
 export const DEFAULT_MMAP_TIMEOUT = 1100;
 
-/** The names of the properties, as in `-device vfio-platform,host=NAME,mmap-timeout-ms=0`. */
-export const PLATFORM_PROPERTIES: readonly string[] = ["mmap-timeout-ms", "x-no-mmap", "x-irqfd"];
-
 /** @throws VfioError `invalid-argument`, which says what is valid */
 export function checkPlatformOptions(options: PlatformOptions): PlatformOptions & { readonly mmapTimeout: number } {
 	const { mmapTimeout = DEFAULT_MMAP_TIMEOUT } = options;

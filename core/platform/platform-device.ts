@@ -154,10 +154,11 @@ export class PlatformDevice implements GuestPlatformDevice, MachineResettable {
 		if (!irq) return;
 		const active = this.#queue.active === index;
 		if (active) attempt(this.#link, () => irq.set(false));
-		// The kernel has it masked then, for whoever has it next.
-		if (this.#queue.remove(index)) attempt(this.#link, () => irq.unmask());
+		this.#queue.remove(index);
 		this.#irqs[index] = undefined;
 		attempt(this.#link, () => irq[Symbol.dispose]());
+		// The kernel may have it masked, and would keep that for whoever connects it next.
+		attempt(this.#link, () => irq.unmask());
 		if (active) this.#showNext();
 	}
 

@@ -13,6 +13,7 @@ export const HOST_OPTIONS: readonly OptionSpec[] = [
 		value: "FILE",
 		help: "simulate the host that this lspci paste shows (lspci -vvvnnxxxx, or -xxxx), as root",
 	},
+	{ name: "board", help: "simulate a board with platform devices (Arm, no PCI) instead of a PC" },
 	{ name: "kernel", value: "sim|linux", help: "a simulated kernel (the default), or the one of this machine" },
 ];
 
@@ -47,9 +48,11 @@ export async function openHost(
 	paste: PasteOptions = {},
 ): Promise<OpenedHost> {
 	const file = parsed.values.get("host-file")?.[0];
+	const board = parsed.values.has("board");
 	if (choice(parsed, "kernel", ["sim", "linux"], "sim") === "linux") {
 		if (file !== undefined)
 			throw new UsageError("--host-file describes a simulated host, so it does not go with --kernel linux");
+		if (board) throw new UsageError("--board is a simulated host, so it does not go with --kernel linux");
 		// Loaded only here: the simulation needs no native library.
 		const { LinuxKernel } = await import("../../kernel-linux/mod.ts");
 		return {
@@ -60,13 +63,22 @@ export async function openHost(
 			close: () => {},
 		};
 	}
-	const host = file === undefined ? Host.reference(reference) : Host.fromLspci(readPaste(file, terminal), paste);
+	if (board && file !== undefined)
+		throw new UsageError("--host-file and --board describe two different hosts: give one of them");
+	const host = board
+		? Host.board()
+		: file === undefined
+			? Host.reference(reference)
+			: Host.fromLspci(readPaste(file, terminal), paste);
 	const clock = new HostClock();
 	const linux = new SimulatedLinux({ host, clock });
 	return {
 		kernel: linux.process({ name: "vfio-ts" }),
-		description:
-			file === undefined ? "the simulated host that comes with vfio-ts" : `a simulated host made from ${file}`,
+		description: board
+			? "the simulated board that comes with vfio-ts"
+			: file === undefined
+				? "the simulated host that comes with vfio-ts"
+				: `a simulated host made from ${file}`,
 		linux,
 		host,
 		close: () => clock.stop(),

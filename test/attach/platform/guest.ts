@@ -4,6 +4,7 @@ import type { AccessWidth } from "../../../core/kernel.ts";
 import {
 	bindPlatformDevice,
 	IoAddressSpace,
+	Iommufd,
 	PlatformBus,
 	PlatformDevice,
 	type PlatformOptions,
@@ -52,14 +53,18 @@ export class PlatformGuest implements Disposable {
 	readonly #board: Board;
 	readonly #held: Disposable;
 
-	constructor(board: Board, name: string, options: PlatformOptions = {}) {
+	constructor(board: Board, name: string, options: PlatformOptions & { backend?: "group" | "iommufd" } = {}) {
 		const kernel = board.linux.process();
 		const releases = new Releases();
 		this.#board = board;
 		try {
 			releases.use(bindPlatformDevice(kernel, name));
 			const memory = releases.use(kernel.allocate(RAM));
-			const addressSpace = new IoAddressSpace(kernel, { memory: new FixedMemory(memory) });
+			const iommufd = options.backend === "iommufd" ? releases.use(Iommufd.open(kernel)) : undefined;
+			const addressSpace = new IoAddressSpace(kernel, {
+				memory: new FixedMemory(memory),
+				...(iommufd ? { iommufd } : {}),
+			});
 			this.vfio = releases.use(VfioDevice.open(kernel, { platform: name }, { kind: "platform", addressSpace }));
 			this.device = releases.use(
 				PlatformDevice.attach(this.vfio, { onReport: (message) => this.reports.push(message), ...options }),
