@@ -25,15 +25,7 @@ const PAGE = BigInt(PAGE_SIZE);
 
 /**
  * The binding of a device without DMA of its own: it attaches to address spaces only, and what its driver does goes
- * through them.
- *
- * @example
- * ```ts
- * bindIommufd(file: IommufdFile): IommufdBinding {
- *   this.#dma = IommufdAccess.bindTo(file);
- *   return this.#dma;
- * }
- * ```
+ * through them. `bindIommufd` of such a device returns what {@link bindTo} makes.
  */
 export class IommufdAccess extends IommufdObject implements IommufdBinding, EmulatedDma {
 	readonly file: IommufdFile;
