@@ -4,6 +4,7 @@
  * @module
  */
 import { VfioError } from "../errors.ts";
+import { Releases } from "../release.ts";
 import { isErrno, retry } from "../retry.ts";
 import { EINVAL, ENOENT, EOPNOTSUPP } from "../uapi/errno.ts";
 import {
@@ -53,7 +54,7 @@ export function allocateHwpt(ioas: Ioas, device: BoundDevice): Hwpt | undefined 
  * looking and unmapping, {@link unmap} leaves a gap: a device that is not stopped may write in it unseen.
  */
 export class HwptDirtyTracking implements DirtyTracking, Disposable {
-	/** Bytes of the longest bitmap that is asked for at once, as for containers: of a terabyte in pages of 4 KiB, and 8. */
+	/** Bytes of the longest bitmap that is asked for at once, as with containers: it is that of 8 TiB in pages of 4 KiB. */
 	static readonly LIMIT = 0x1000_0000n;
 	readonly #ioas: Ioas;
 	readonly #hwpts: ReadonlySet<Hwpt>;
@@ -76,8 +77,17 @@ export class HwptDirtyTracking implements DirtyTracking, Disposable {
 
 	start(): void {
 		this.#requireSupport();
-		for (const hwpt of this.#hwpts) this.#switch(hwpt, true);
-		this.#on = true;
+		const started = new Releases();
+		try {
+			for (const hwpt of this.#hwpts) {
+				this.#switch(hwpt, true);
+				started.defer(() => this.#switch(hwpt, false));
+			}
+			this.#on = true;
+			started.move();
+		} finally {
+			started[Symbol.dispose]();
+		}
 	}
 
 	stop(): void {

@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { VfioError } from "../errors.ts";
+import { KernelError, VfioError } from "../errors.ts";
 import { wrongDescriptor } from "../host/descriptor.ts";
 import { explainIommuNode } from "../host/node-errors.ts";
 import type { Kernel, Memory } from "../kernel.ts";
@@ -128,8 +128,9 @@ export class Iommufd implements Disposable {
 		info.data_uptr = scratch.address;
 		try {
 			retry(() => this.kernel.ioctl(this.fd, IOMMU_GET_HW_INFO, info.bytes));
-		} catch {
-			return undefined;
+		} catch (error) {
+			if (error instanceof KernelError) return undefined;
+			throw error;
 		}
 		const vtd = info.out_data_type === IOMMU_HW_INFO_TYPE_INTEL_VTD;
 		const ecap = vtd ? iommu_hw_info_vtd.view(scratch.bytes).ecap_reg : 0n;

@@ -4,8 +4,10 @@ import { VfioDevice } from "../../core/device/device.ts";
 import { bindGroup } from "../../core/host/bind.ts";
 import { Ioas } from "../../core/iommu/ioas.ts";
 import { Iommufd } from "../../core/iommu/iommufd.ts";
+import { IOMMU_HWPT_SET_DIRTY_TRACKING } from "../../core/uapi/iommufd.ts";
 import { Host, type SimProcess, SimulatedLinux, VirtualClock } from "../../kernel-sim/mod.ts";
 import { vfioError } from "../core/support/error.ts";
+import { withCalls } from "../core/support/with-calls.ts";
 
 const EDU = "0000:01:00.0";
 const NVME = "0000:05:00.0";
@@ -76,6 +78,18 @@ describe("dirty tracking of an address space of iommufd", () => {
 		for (const page of [1, 5, 71]) write(BigInt(page * PAGE));
 		expect(bits(ioas.dirty.bitmap(0n, BigInt(100 * PAGE)))).toEqual([1, 5, 71]);
 		close(memory);
+	});
+
+	it("that cannot be started is not started", () => {
+		const refusing = withCalls(kernel, {
+			ioctl: (fd, request, argument) =>
+				kernel.ioctl(fd, request === IOMMU_HWPT_SET_DIRTY_TRACKING ? 0xdead : request, argument),
+		});
+		const other = Iommufd.open(refusing);
+		const nvme = VfioDevice.open(refusing, NVME, { iommufd: other });
+		expect(vfioError(() => nvme.iommu.dirty.start()).message).toContain("Cannot start tracking dirty pages");
+		expect(vfioError(() => nvme.iommu.dirty.bitmap(0n, 4096n)).message).toContain("was not started");
+		close(nvme, other);
 	});
 
 	it("has devices share a page table that records, and one that comes later records as well", () => {

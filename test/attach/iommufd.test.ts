@@ -2,15 +2,30 @@
 import { beforeEach, describe, expect, it } from "vitest";
 import { VfioDevice } from "../../core/device/device.ts";
 import { IoAddressSpace } from "../../core/device/io-address-space.ts";
+import { KernelError } from "../../core/errors.ts";
 import { bindGroup } from "../../core/host/bind.ts";
+import { Mdev } from "../../core/host/mdev.ts";
 import { Ioas } from "../../core/iommu/ioas.ts";
 import { Iommufd } from "../../core/iommu/iommufd.ts";
 import { GuestMemoryMapper, type MapReport } from "../../core/iommu/memory-map.ts";
 import type { Kernel } from "../../core/kernel.ts";
-import { EADDRINUSE, EFAULT, ENOENT, ENOMEM, ENOTTY } from "../../core/uapi/errno.ts";
+import {
+	EACCES,
+	EADDRINUSE,
+	EBUSY,
+	EFAULT,
+	EINVAL,
+	EIO,
+	ENOENT,
+	ENOMEM,
+	ENOTTY,
+	EOPNOTSUPP,
+	EPERM,
+} from "../../core/uapi/errno.ts";
 import { O_RDWR } from "../../core/uapi/fcntl.ts";
-import { IOMMU_DESTROY, IOMMU_IOAS_MAP } from "../../core/uapi/iommufd.ts";
-import { Host, Igb, type LinuxOptions, type SimProcess, SimulatedLinux } from "../../kernel-sim/mod.ts";
+import { IOMMU_DESTROY, IOMMU_HWPT_ALLOC, IOMMU_IOAS_ALLOC, IOMMU_IOAS_MAP } from "../../core/uapi/iommufd.ts";
+import { VFIO_DEVICE_ATTACH_IOMMUFD_PT, VFIO_DEVICE_BIND_IOMMUFD } from "../../core/uapi/vfio.ts";
+import { Host, Igb, type LinuxOptions, mtty, type SimProcess, SimulatedLinux } from "../../kernel-sim/mod.ts";
 import { vfioError } from "../core/support/error.ts";
 import { FakeKvm } from "../core/support/fake-kvm.ts";
 import { region, TestMemory } from "../core/support/guest-memory.ts";
@@ -233,6 +248,44 @@ describe("VfioDevice.open() with iommufd", () => {
 	});
 });
 
+describe("what the kernel answers", () => {
+	const answering = (request: number, errno: number) =>
+		withCalls(kernel, {
+			ioctl(fd, asked, argument) {
+				if (asked === request) throw new KernelError(errno, "scripted", "fake");
+				return kernel.ioctl(fd, asked, argument);
+			},
+		});
+	it.each([
+		["BIND", VFIO_DEVICE_BIND_IOMMUFD, EACCES, "no-permission", "needs the token"],
+		["BIND", VFIO_DEVICE_BIND_IOMMUFD, EPERM, "device-in-use", "does not isolate interrupts"],
+		["BIND", VFIO_DEVICE_BIND_IOMMUFD, EBUSY, "device-in-use", "in use through its IOMMU group"],
+		["BIND", VFIO_DEVICE_BIND_IOMMUFD, EINVAL, "device-in-use", "another process has bound it"],
+		["BIND", VFIO_DEVICE_BIND_IOMMUFD, EIO, "kernel", "iommufd does not take it"],
+		["ATTACH", VFIO_DEVICE_ATTACH_IOMMUFD_PT, EINVAL, "device-in-use", "a device of its IOMMU group is in another one"],
+		["ATTACH", VFIO_DEVICE_ATTACH_IOMMUFD_PT, EBUSY, "device-in-use", "a reset of its IOMMU group"],
+		["ATTACH", VFIO_DEVICE_ATTACH_IOMMUFD_PT, EADDRINUSE, "iova-out-of-range", "has no addresses"],
+		["ATTACH", VFIO_DEVICE_ATTACH_IOMMUFD_PT, EIO, "kernel", "does not take it"],
+		["IOAS_ALLOC", IOMMU_IOAS_ALLOC, ENOMEM, "kernel", "allocate an address space"],
+	])("to %s (0x%i) with errno %i becomes %s, and nothing stays open", (_what, request, errno, code, text) => {
+		const scripted = answering(request, errno);
+		const own = Iommufd.open(scripted);
+		const error = vfioError(() => VfioDevice.open(scripted, NVME, { iommufd: own }));
+		expect([error.code, error.errno]).toEqual([code, errno]);
+		expect(error.message).toContain(text);
+		close(own);
+	});
+
+	it("a device whose IOMMU has no page tables that record after all goes into the address space as it is", () => {
+		boot({ dirtyTracking: true });
+		const scripted = answering(IOMMU_HWPT_ALLOC, EOPNOTSUPP);
+		const own = Iommufd.open(scripted);
+		const device = VfioDevice.open(scripted, NVME, { iommufd: own });
+		expect(device.iommu.info().dirtyTracking).toBeUndefined();
+		close(device, own);
+	});
+});
+
 describe("an address space of iommufd", () => {
 	const ram = (memory: ReturnType<SimProcess["allocate"]>, at = 0n) => region(at, memory.length, { memory });
 
@@ -356,6 +409,23 @@ describe("an address space of iommufd", () => {
 		const device = VfioDevice.open(counting, NVME, { addressSpace });
 		expect(calls.filter((request) => request === IOMMU_IOAS_MAP).length).toBe(1);
 		close(device, own, memory);
+	});
+
+	it("takes a mediated device, which has no IOMMU and pins nothing", () => {
+		boot({ mediated: [mtty()] });
+		const mdev = Mdev.create(kernel, { uuid: "83b8f4f2-509f-382f-3c1e-e6bfe0fa1001", type: "mtty-2" });
+		const memory = kernel.allocate(MIB);
+		const addressSpace = new IoAddressSpace(kernel, { memory: new TestMemory([ram(memory)]), iommufd });
+		const device = VfioDevice.open(kernel, { sysfsdev: mdev.path }, { addressSpace });
+		expect([device.opened.way, device.iommu.mappingCount, linux.leaks().pinnedPages]).toEqual([
+			"character-device",
+			1,
+			0,
+		]);
+		expect(iommufd.hardware(1)).toBeUndefined();
+		device[Symbol.dispose]();
+		mdev[Symbol.dispose]();
+		close(memory);
 	});
 
 	it("has no dirty page tracking where the IOMMU records nothing, and says so", () => {
