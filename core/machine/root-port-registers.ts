@@ -235,7 +235,8 @@ function addExpress(file: RegisterFile, identity: RootPortIdentity): void {
 	const hotPlug = identity.hotPlug ?? true;
 	view.setUint32(at + PCI_EXP_SLTCAP, (slot | (hotPlug ? SLOT_WITH_HOT_PLUG : 0)) >>> 0, true);
 	if (hotPlug) {
-		writable.setUint16(at + PCI_EXP_SLTCTL, 0x17ff, true);
+		// There is no sensor for power faults and none for a latch, whose events bits 1 and 2 would enable.
+		writable.setUint16(at + PCI_EXP_SLTCTL, 0x17f9, true);
 		// Indicators never read as 00, which is reserved.
 		const control = PCI_EXP_SLTCTL_PCC | PCI_EXP_SLTCTL_PWR_IND_OFF | PCI_EXP_SLTCTL_ATTN_IND_OFF;
 		view.setUint16(at + PCI_EXP_SLTCTL, control, true);
