@@ -178,6 +178,13 @@ describe("the public API", () => {
 			  type     MdevBusListener MediatedContext MediatedDevice MediatedDriver MediatedType
 			kernel-sim/linux/mdev/mtty/
 			  function mtty
+			kernel-sim/linux/mdev/pci/
+			  function mediatedPciDevice
+			  type     MappableArea MediatedPciOptions
+			kernel-sim/linux/mdev/vgpu/
+			  class    Vgpu
+			  function vgpu
+			  const    VGPU VGPU_COMMANDS VGPU_COMMAND_SIZE VGPU_FRAME_BUFFER
 			kernel-sim/linux/platform/
 			  type     PlatformBus PlatformBusDevice PlatformDriver"
 		`);

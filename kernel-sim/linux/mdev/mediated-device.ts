@@ -22,7 +22,8 @@ export interface MediatedContext {
 /**
  * One mediated device, from its creation to its removal. Calls answer as Linux's do: 0 or more, or a negative errno.
  *
- * This is the whole of VFIO's interface, for a device with habits of its own.
+ * This is the whole of VFIO's interface, for a device with habits of its own. Who only has registers, interrupts and DMA
+ * writes a {@link DeviceModel} and offers it through {@link mediatedPciDevice}.
  */
 export interface MediatedDevice extends DeviceFeatures {
 	/** The first descriptor is made. @param dma how its driver reaches the user's memory @returns 0 or -errno */
@@ -38,7 +39,7 @@ export interface MediatedDevice extends DeviceFeatures {
 	/** mmap(2), always of shared memory; -EINVAL without it. */
 	mmap?(file: OpenFile, length: number, protection: number, offset: number): RegionMapping | number;
 	/** Somebody wants to remove the device while it is open: at once, and every ten seconds. */
-	request?(count: number): void;
+	wanted?(count: number): void;
 	/** It is removed: it was closed before. */
 	remove?(): void;
 }

@@ -8,3 +8,13 @@ export type { MediatedDriver, MediatedType } from "./driver.ts";
 export { MdevDevice } from "./mdev-device.ts";
 export type { MediatedContext, MediatedDevice } from "./mediated-device.ts";
 export { mtty } from "./mtty/mod.ts";
+export { type MediatedPciOptions, mediatedPciDevice } from "./pci/device.ts";
+export type { MappableArea } from "./pci/region-info.ts";
+export {
+	COMMAND_SIZE as VGPU_COMMAND_SIZE,
+	COMMANDS as VGPU_COMMANDS,
+	FRAME_BUFFER as VGPU_FRAME_BUFFER,
+	VGPU,
+	Vgpu,
+	vgpu,
+} from "./vgpu/mod.ts";

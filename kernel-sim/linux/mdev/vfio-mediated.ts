@@ -58,7 +58,7 @@ export class VfioMediated implements VfioDeviceOps {
 	}
 
 	request(count: number): void {
-		this.mediated.request?.(count);
+		this.mediated.wanted?.(count);
 	}
 }
 

@@ -40,7 +40,7 @@ export interface Described {
 }
 
 /** VFIO_DEVICE_GET_INFO. @returns 0 or a negative errno */
-export function getInfo(device: Described, argument: IoctlArgument): number {
+export function getInfo(device: Pick<Described, "resettable">, argument: IoctlArgument): number {
 	const header = argument.read(DEVICE_INFO_MINIMUM);
 	if (!header) return -EFAULT;
 	const info = vfio_device_info.create();
@@ -89,7 +89,7 @@ function addMappable(info: ReturnType<typeof vfio_region_info.view>, argument: I
 }
 
 /** VFIO_DEVICE_GET_IRQ_INFO. @returns 0 or a negative errno */
-export function getIrqInfo(device: Described, argument: IoctlArgument): number {
+export function getIrqInfo(device: Pick<Described, "interrupts">, argument: IoctlArgument): number {
 	const header = argument.read(vfio_irq_info.size);
 	if (!header) return -EFAULT;
 	const info = vfio_irq_info.view(header.slice());

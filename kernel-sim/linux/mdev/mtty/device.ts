@@ -31,6 +31,7 @@ import type { IoctlArgument } from "../../file.ts";
 import type { SimProcess } from "../../process.ts";
 import type { DmaLoggingOps } from "../../vfio/dma-logging.ts";
 import { readIrqRequest } from "../../vfio/irq-request.ts";
+import { REGION_STRIDE } from "../../vfio/region-offset.ts";
 import type { MediatedDevice } from "../mediated-device.ts";
 import { CONFIG_SIZE, MttyConfig } from "./config-space.ts";
 import { MttyInterrupts } from "./interrupts.ts";
@@ -39,7 +40,6 @@ import { PORT_SIZE, SerialPort } from "./serial-port.ts";
 
 /** Bytes of `vfio_device_info` that the driver knows. */
 const DEVICE_INFO_SIZE = 16;
-const REGION_STRIDE = 2 ** 40;
 
 /** One device, with one or two ports. */
 export class MttyDevice implements MediatedDevice {
