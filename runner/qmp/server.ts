@@ -37,7 +37,7 @@ export async function serveQmp(monitor: QmpMonitor, option: SocketOption, stdio:
 }
 
 /** A client that does not read is not waited for longer than this when everything ends. */
-const LAST_WORDS_MS = 1000;
+const LAST_WORDS_MS = 250;
 
 /** One client, from its greeting to its end. */
 class Conversation {
