@@ -11,8 +11,8 @@ import type { RunState } from "./machine.ts";
 /**
  * `wire`: QEMU's bytes. Capabilities are negotiated first, ids are any JSON, the answer to `device_del` comes before its
  * event, and a device is at `/machine/peripheral/<id>`. `doc`: the bytes that StratoVirt's documentation prints. Nothing is
- * negotiated, ids are strings, `DEVICE_DELETED` comes before the answer, a device's path is its id, and no more than a
- * hundred requests are taken in a second.
+ * negotiated, ids are strings, `DEVICE_DELETED` comes before the answer (which the commands behind it wait for, until the
+ * guest's time is up), a device's path is its id, and no more than a hundred requests are taken in a second.
  */
 export type QmpDialect = "wire" | "doc";
 

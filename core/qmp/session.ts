@@ -99,12 +99,18 @@ export class QmpSession {
 
 	async #run(): Promise<void> {
 		for (let item = this.#items.shift(); item !== undefined; item = this.#items.shift()) {
+			// What a client does not want to hear the end of, nothing is added to.
+			await this.#room();
 			const answer = await this.#answer(item);
-			while (this.#congested) await this.#congested;
+			await this.#room();
 			this.#send(answer);
 			this.#holding = false;
 			this.#flush();
 		}
+	}
+
+	async #room(): Promise<void> {
+		while (this.#congested) await this.#congested;
 	}
 
 	async #answer(item: JsonItem): Promise<string> {

@@ -120,6 +120,7 @@ export class ControlledMachine implements QmpMachine, Disposable {
 	}
 
 	async reset(): Promise<void> {
+		this.#requireAlive();
 		await this.#options.processor.reset();
 		if (this.#state === "internal-error") this.#state = "paused";
 		this.#options.tell({ type: "reset", guest: false, reason: "host-qmp-system-reset" });
@@ -140,6 +141,7 @@ export class ControlledMachine implements QmpMachine, Disposable {
 	}
 
 	addDevice(request: DeviceRequest): void {
+		this.#requireAlive();
 		const { host, groups, parts, oneReference = false } = this.#options;
 		const option = deviceRequestOption(request, oneReference);
 		checkDevice(option, { devices: [], ...parts });
@@ -161,11 +163,18 @@ export class ControlledMachine implements QmpMachine, Disposable {
 	}
 
 	deleteDevice(id: string): Promise<void> {
+		this.#requireAlive();
 		return this.#devices.delete(id);
 	}
 
 	[Symbol.dispose](): void {
+		this.#state = "shutdown";
 		this.#devices[Symbol.dispose]();
+	}
+
+	/** What came after its end would be given back by nobody. */
+	#requireAlive(): void {
+		if (this.#state === "shutdown") throw new QmpError({ type: "failed", reason: "The machine has ended" });
 	}
 
 	async #halt(state: RunState): Promise<void> {

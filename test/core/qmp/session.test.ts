@@ -221,9 +221,10 @@ describe("QmpSession with a client that does not read", () => {
 		monitor.tell({ type: "stop" }); // fills it
 		lines.length = 0;
 		for (let n = 0; n < 60; n++) monitor.tell({ type: "device-error", id: `d${n}` });
-		const answered = session.receive('{"execute":"query-status"}');
+		const answered = session.receive('{"execute":"device_add","arguments":{"driver":"vfio-pci"}}');
 		await soon();
 		expect(lines).toEqual([]);
+		expect(machine.calls).toEqual([]);
 		expect(session.droppedEvents).toBe(10);
 		full = false;
 		room();
@@ -231,6 +232,7 @@ describe("QmpSession with a client that does not read", () => {
 		expect(lines).toHaveLength(51);
 		expect(lines[0]).toContain('"device": "d10"');
 		expect(lines.filter((line) => line.includes("return"))).toHaveLength(1);
+		expect(machine.calls).toEqual(["addDevice"]);
 	});
 
 	it("gives up on one whose connection fails", async () => {

@@ -293,6 +293,24 @@ describe("a device that reports an error", () => {
 	});
 });
 
+describe("quit", () => {
+	it("ends the machine: nothing is added, removed or reset any more", async () => {
+		const controlled = await plugged();
+		expect(events(await controlled.ask("quit"))).toEqual(["SHUTDOWN false host-qmp-quit"]);
+		expect(controlled.processor.at(-1)).toBe("end");
+		controlled[Symbol.dispose]();
+		for (const [command, args] of [
+			["device_add", ADD],
+			["device_del", { id: "vfio-0" }],
+			["system_reset", undefined],
+		] as const)
+			expect(await controlled.ask(command, args)).toEqual([expect.stringContaining("The machine has ended")]);
+		expect(await controlled.ask("query-status")).toEqual(['{"return": {"status": "shutdown", "running": false}}']);
+		expect(await controlled.ask("cont")).toEqual(['{"return": {}}']);
+		expect(controlled.leaks()).toEqual([]);
+	});
+});
+
 describe("query-pci", () => {
 	it("shows bridges, their windows, functions that answer and their BARs", async () => {
 		const controlled = await plugged();

@@ -28,7 +28,8 @@ describe("a transcript of QMP", () => {
 			act: (text) => act(controlled, text),
 			received: () => controlled.received(),
 		});
-		expect(was).toEqual(expected);
+		// What to do about it, other rooms say; the transcripts have that it is said.
+		expect(was.map((line) => line.replace(/To mend it: [^"]*/, "To mend it: …"))).toEqual(expected);
 		expect(controlled.reports).toEqual([]);
 		controlled[Symbol.dispose]();
 		expect(Object.values(controlled.linux.leaks()).filter((count) => count !== 0)).toEqual([]);
