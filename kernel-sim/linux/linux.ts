@@ -33,6 +33,7 @@ import { PciBus, type PciBusListener } from "./pci-bus.ts";
 import { readResources } from "./pci-resources.ts";
 import { PhysicalMemory } from "./physical-memory.ts";
 import type { PlatformBus } from "./platform/bus.ts";
+import type { PlatformBusDevice } from "./platform/device.ts";
 import { addPlatformDevice, bootPlatform, makePlatformBus, type PlatformContext } from "./platform/platform.ts";
 import { type ProcessOptions, SimProcess } from "./process.ts";
 import { Sleep } from "./sleep.ts";
@@ -353,7 +354,11 @@ export class SimulatedLinux {
 
 	#bootPlatform(host: Host, vfio: boolean): void {
 		const resetRequired = this.parameters.flag("vfio_platform", "reset_required");
-		const options = { version: this.version, numbers: new InterruptNumbers(), resetRequired };
+		const noIommu = {
+			add: (device: PlatformBusDevice) => this.#addNoIommuGroup(device),
+			remove: this.#removeMadeGroup,
+		};
+		const options = { version: this.version, numbers: new InterruptNumbers(), resetRequired, noIommu };
 		const drivers = vfio ? [new VfioPlatformDriver(options, this.vfio)] : [];
 		bootPlatform(this.#platformContext, this.platform, host, drivers);
 	}
@@ -379,7 +384,7 @@ export class SimulatedLinux {
 	}
 
 	/** A group for a device without an IOMMU, as VFIO makes it when the administrator allows that. */
-	#addNoIommuGroup(device: PciDevice): IommuGroup | undefined {
+	#addNoIommuGroup<T extends GroupedDevice>(device: T): IommuGroup | undefined {
 		if (!this.#iommufd.noIommuMode()) return undefined;
 		this.#tainted = true;
 		return this.#makeGroup(device, { unrestrained: this.#physicalMemory });

@@ -18,7 +18,8 @@ export interface PlatformDriver extends BusDriver<PlatformBusDevice> {
 /** A platform device under Linux (`struct platform_device`). */
 export class PlatformBusDevice implements DrivenDevice<PlatformDriver> {
 	readonly hardware: PlatformHardware;
-	readonly group: IommuGroup | undefined;
+	/** Absent on a host without an IOMMU, unless VFIO has made one. */
+	group: IommuGroup | undefined;
 	driver: PlatformDriver | undefined;
 	driverOverride: string | undefined;
 	leaving: Sleep | undefined;

@@ -4,6 +4,7 @@
  * @module
  */
 import type { OpenFile } from "../file.ts";
+import type { IommuGroup } from "../iommu-group.ts";
 import type { PlatformBusDevice } from "../platform/device.ts";
 import type { VfioDeviceOps } from "../vfio/device.ts";
 import { PlatformDeviceFile } from "./device-file.ts";
@@ -17,6 +18,12 @@ export interface VfioPlatformOptions {
 	readonly numbers: InterruptNumbers;
 	/** `reset_required`. */
 	readonly resetRequired: boolean;
+	/** Makes groups for devices without an IOMMU; absent where the kernel cannot give those to users. */
+	readonly noIommu?: {
+		/** @returns undefined while the mode is not switched on */
+		add(device: PlatformBusDevice): IommuGroup | undefined;
+		remove(device: PlatformBusDevice, group: IommuGroup): void;
+	};
 }
 
 /** A device bound to vfio-platform. */

@@ -28,13 +28,14 @@ export class VfioPlatformDriver implements PlatformDriver {
 		return this.#devices;
 	}
 
-	/** @returns 0; -EINVAL without `compatible` or an IOMMU group; -ENOENT without the reset that is required */
+	/** @returns 0; -EINVAL without `compatible`, or without an IOMMU unless no-IOMMU mode is on; -ENOENT without the reset that is required */
 	probe(device: PlatformBusDevice): number {
 		if (device.compatible.length === 0) return -EINVAL;
 		const bound = new VfioPlatformDevice(device, this.#options);
 		if (!bound.reset && bound.resetRequired) return -ENOENT;
-		if (!device.group) return -EINVAL;
-		const answer = this.#vfio.register(bound, device.group);
+		const group = device.group ?? this.#options.noIommu?.add(device);
+		if (!group) return -EINVAL;
+		const answer = this.#vfio.register(bound, group);
 		if (answer < 0) return answer;
 		this.#devices.set(device, bound);
 		device.driverData = bound;
@@ -46,6 +47,7 @@ export class VfioPlatformDriver implements PlatformDriver {
 		if (!bound) return 0;
 		return andThen(this.#vfio.unregister(bound), () => {
 			this.#devices.delete(device);
+			if (device.group?.noIommu) this.#options.noIommu?.remove(device, device.group);
 			return 0;
 		});
 	}

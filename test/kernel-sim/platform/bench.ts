@@ -73,13 +73,14 @@ export function widget(name: string, options: Partial<PlatformDescription> = {})
 
 /** A Linux with the widget, bound to vfio-platform. */
 export class Bench {
-	readonly machine = new Machine();
+	readonly machine: Machine;
 	readonly model = new Registers();
 	readonly hardware: PlatformHardware;
 	readonly linux: SimulatedLinux;
 	readonly kernel: SimProcess;
 
-	constructor(description = widget(NAME), options: Partial<LinuxOptions> = {}) {
+	constructor(description = widget(NAME), options: Partial<LinuxOptions> = {}, machine = new Machine()) {
+		this.machine = machine;
 		this.hardware = new PlatformHardware(description, this.model);
 		this.machine.plugPlatform(this.hardware);
 		this.linux = new SimulatedLinux({ host: new Host(this.machine), ...options });

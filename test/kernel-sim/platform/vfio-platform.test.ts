@@ -12,7 +12,7 @@ import {
 	VFIO_DEVICE_GET_PCI_HOT_RESET_INFO,
 	VFIO_DEVICE_RESET,
 } from "../../../core/uapi/vfio.ts";
-import { PlatformHardware } from "../../../kernel-sim/mod.ts";
+import { Machine, PlatformHardware } from "../../../kernel-sim/mod.ts";
 import { deviceFd, outcome, text } from "../linux/support.ts";
 import { Bench, DEVICES, DRIVERS, fdBytes, NAME, OTHER, REGION, widget } from "./bench.ts";
 
@@ -92,6 +92,17 @@ describe("the reset that vfio-platform requires", () => {
 		const fd = bench.open();
 		expect(bench.info(fd)).toEqual({ flags: 4, regions: 3, irqs: 3 });
 		expect(outcome(() => bench.kernel.ioctl(fd, VFIO_DEVICE_RESET))).toBe("EINVAL");
+	});
+
+	it("takes a device without an IOMMU in no-IOMMU mode only", () => {
+		const bench = (parameters = {}) => new Bench(widget(NAME), { parameters }, new Machine({ iommu: false }));
+		expect(bench().bind()).toBe("EINVAL");
+		const unsafe = bench({ vfio: { enable_unsafe_noiommu_mode: true } });
+		unsafe.bind();
+		expect(unsafe.kernel.readDirectory("/dev/vfio")).toContain("noiommu-0");
+		unsafe.kernel.writeFile(`${DRIVERS}/vfio-platform/unbind`, NAME);
+		expect(unsafe.kernel.readDirectory("/dev/vfio")).not.toContain("noiommu-0");
+		expect(unsafe.linux.platform.devices.get(NAME)?.group).toBeUndefined();
 	});
 
 	it("happens at the first open, at RESET and at the last close", () => {
