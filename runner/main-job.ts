@@ -220,6 +220,7 @@ function reportOn(option: DeviceOption, assigned: AssignedDevice, tell: (event: 
 		address: device.name,
 		id: option.id ?? device.name,
 		group: device.groupId,
+		opened: device.opened,
 		guestBus: bus.name,
 		guestSlot: formatSlotAddress(address),
 		bars: fn.plan.bars,

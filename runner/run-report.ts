@@ -1,3 +1,4 @@
+import type { OpenedBy } from "../core/device/open-file.ts";
 import type { FunctionPlan } from "../core/pci/plan.ts";
 import type { GuestOutcome } from "./machine/mod.ts";
 
@@ -9,6 +10,8 @@ export interface DeviceReport {
 	readonly id: string;
 	/** Its IOMMU group, where that is known. */
 	readonly group: number | undefined;
+	/** What was opened of it, which way and why. */
+	readonly opened: OpenedBy;
 	/** Where the guest sees it. */
 	readonly guestBus: string;
 	/** Slot and function there, such as `05.0`. */

@@ -95,6 +95,8 @@ export class Presenter {
 	}
 
 	#assigned(device: DeviceReport): void {
+		const { node, reason } = device.opened;
+		this.#say(`  ${device.address} is opened by ${node}, since ${reason}`);
 		this.#say(`  ${device.address} is in the guest at ${device.guestBus} ${device.guestSlot}`);
 		for (const bar of device.bars) {
 			this.#say(
