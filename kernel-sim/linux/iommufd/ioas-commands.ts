@@ -76,8 +76,6 @@ export function allowIovas({ context, process, view }: CallOf<typeof iommu_ioas_
 		if (!bytes) return -EFAULT;
 		const { start, last } = iommu_iova_range.view(bytes);
 		if (start >= last) return -EINVAL;
-		const overlaps = spans.some((span) => span.start <= last && start <= span.last);
-		if (overlaps) return -EINVAL;
 		spans.push({ start, last });
 	}
 	return ioas.allow(spans);

@@ -11,14 +11,10 @@ import type { IommufdAccess } from "./access.ts";
 import { Area } from "./area.ts";
 import type { IommufdContext } from "./context.ts";
 import type { Hwpt } from "./hwpt.ts";
-import { allocateIova, holes, LAST_ADDRESS, meet, type Span } from "./iova-allocation.ts";
+import { LAST_ADDRESS, type Span } from "./iova-allocation.ts";
+import { IovaSpace } from "./iova-space.ts";
 import { IommufdObject } from "./object.ts";
 import type { Pages } from "./pages.ts";
-
-/** Addresses that are not free for mappings, and because of what. */
-interface Reservation extends Span {
-	readonly owner: object;
-}
 
 /** Part of some pages. */
 export interface PagesPart {
@@ -28,8 +24,6 @@ export interface PagesPart {
 	/** Bytes. */
 	readonly length: bigint;
 }
-
-const ALL: Span = { start: 0n, last: LAST_ADDRESS };
 
 /** What IOMMU_IOAS_ALLOC makes. Without a page table nothing of what is mapped is looked at. */
 export class Ioas extends IommufdObject {
@@ -42,8 +36,7 @@ export class Ioas extends IommufdObject {
 	readonly accesses = new Set<IommufdAccess>();
 	readonly #context: IommufdContext;
 	readonly #areas = new DmaRecords<Area>();
-	#reserved: Reservation[] = [];
-	#allowed: readonly Span[] = [];
+	readonly #space = new IovaSpace();
 
 	constructor(context: IommufdContext) {
 		super();
@@ -67,7 +60,7 @@ export class Ioas extends IommufdObject {
 
 	/** What is not reserved, in order. */
 	get ranges(): Span[] {
-		return holes(ALL, this.#reserved);
+		return this.#space.ranges;
 	}
 
 	// ---- mapping ----
@@ -105,15 +98,15 @@ export class Ioas extends IommufdObject {
 	}
 
 	#allocate(address: bigint, length: bigint): bigint | number {
-		const used = [...this.#reserved, ...this.areas.map(({ iova, last }) => ({ start: iova, last }))];
-		return allocateIova({ address, length, alignment: this.alignment, allowed: this.#allowed, used });
+		const mapped = this.areas.map(({ iova, last }) => ({ start: iova, last }));
+		return this.#space.allocate(address, length, this.alignment, mapped);
 	}
 
 	#checkFixed(iova: bigint, length: bigint): number {
 		if (iova % this.alignment !== 0n) return -EINVAL;
 		const last = iova + length - 1n;
 		if (last > LAST_ADDRESS) return -EOVERFLOW;
-		if (this.#reserved.some((one) => meet(one, { start: iova, last }))) return -EINVAL;
+		if (this.#space.reserves({ start: iova, last })) return -EINVAL;
 		return this.#areas.first(iova, last) ? -EEXIST : 0;
 	}
 
@@ -299,26 +292,16 @@ export class Ioas extends IommufdObject {
 
 	/** Takes addresses from what can be mapped. @returns -EADDRINUSE when they are mapped or promised already */
 	reserve(spans: readonly Span[], owner: object): number {
-		for (const span of spans)
-			if (this.#areas.first(span.start, span.last) || this.#allowed.some((one) => meet(one, span))) return -EADDRINUSE;
-		for (const { start, last } of spans) this.#reserved.push({ start, last, owner });
-		return 0;
+		return this.#space.reserve(spans, owner, ({ start, last }) => this.#areas.first(start, last) !== undefined);
 	}
 
 	unreserve(owner: object): void {
-		this.#reserved = this.#reserved.filter((one) => one.owner !== owner);
+		this.#space.unreserve(owner);
 	}
 
 	/** Where free places are looked for. @returns 0, -EINVAL when they overlap, -EADDRINUSE when one is reserved */
 	allow(spans: readonly Span[]): number {
-		const sorted = [...spans].sort((one, other) => (one.start < other.start ? -1 : 1));
-		for (const [index, span] of sorted.entries()) {
-			const next = sorted[index + 1];
-			if (next && meet(span, next)) return -EINVAL;
-		}
-		if (spans.some((span) => this.#reserved.some((one) => meet(one, span)))) return -EADDRINUSE;
-		this.#allowed = sorted;
-		return 0;
+		return this.#space.allow(spans);
 	}
 }
 

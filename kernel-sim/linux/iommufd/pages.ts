@@ -75,7 +75,7 @@ export class Pages {
 		if (--this.#areas === 0) this.#source.release?.();
 	}
 
-	/** Pages that are pinned, each counted once; those of files are none of a process. */
+	/** Pages that are pinned, each counted once. */
 	get pinned(): number {
 		return covered(this.#ranges);
 	}
