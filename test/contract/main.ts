@@ -81,7 +81,9 @@ async function targets(kernel: string, version: string): Promise<Target[]> {
 		return [new LinuxTarget()];
 	}
 	if (kernel !== "simulation") throw new TypeError(`--kernel is simulation or linux, not "${kernel}"`);
-	const builds = (["6.12", "7.2", "own", "no-iommu"] as const).filter((each) => version === "all" || version === each);
+	const known = ["6.12", "7.2", "own", "no-iommu"] as const;
+	// What does not need an IOMMU has cases of its own: --case no-iommu.
+	const builds = known.filter((each) => (version === "all" ? each !== "no-iommu" : version === each));
 	if (builds.length === 0) throw new TypeError(`--version is 6.12, 7.2, own, no-iommu or all, not "${version}"`);
 	const { SimulatedTarget } = await import("./simulation.ts");
 	return builds.map((each) => new SimulatedTarget(each));
