@@ -76,6 +76,11 @@ export const JOBS: Readonly<Record<string, LabJob>> = {
 		limit: 300,
 		script: (words) => `${MODULES}\n${SAMPLES}\nmodprobe iommufd 2>/dev/null\n${job("systems", words)}`,
 	},
+	kvm: {
+		summary: "interrupts of real devices through VFIO and KVM into the controllers of a virtual machine",
+		limit: 300,
+		script: (words) => `${MODULES}\n${KVM}\n${job("kvm", words)}`,
+	},
 	bench: {
 		summary: "how fast the library is on the real kernel, as ratios to a C program",
 		limit: 300,
