@@ -165,7 +165,8 @@ export class PlatformDevice implements GuestPlatformDevice, MachineResettable {
 	/** First phase of taking it away: interrupts end, accesses read all ones. Mappings stay until it is disposed. */
 	unplug(): void {
 		if (!this.#attached) return;
-		this.#stopTimer();
+		// None of those that wait is shown any more.
+		for (const { index } of this.interrupts) if (index !== this.#queue.active) this.#queue.remove(index);
 		for (const { index } of this.interrupts) this.disconnectLine(index);
 		this.#stopTimer();
 		this.#attached = false;

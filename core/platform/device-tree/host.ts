@@ -6,7 +6,7 @@
 import { readingIfThere, readNames } from "../../host/sysfs.ts";
 import type { Kernel } from "../../kernel.ts";
 import { isErrno } from "../../retry.ts";
-import { EISDIR } from "../../uapi/errno.ts";
+import { EACCES, EISDIR, EPERM } from "../../uapi/errno.ts";
 import { cellsOf, type DeviceTreeNode } from "./node.ts";
 
 /** The host's whole tree. */
@@ -34,21 +34,22 @@ function readNode(kernel: Kernel, path: string, name: string, depth: number): De
 		// Linux makes this one up from the node's own name.
 		if (entry === "name") continue;
 		const bytes = readProperty(kernel, `${path}/${entry}`);
-		if (bytes) properties.set(entry, bytes);
-		else if (depth < DEEPEST) {
-			const child = readNode(kernel, `${path}/${entry}`, entry, depth + 1);
+		if (bytes === "node") {
+			const child = depth < DEEPEST ? readNode(kernel, `${path}/${entry}`, entry, depth + 1) : undefined;
 			if (child) children.push(child);
-		}
+		} else if (bytes) properties.set(entry, bytes);
 	}
 	return { name, properties, children };
 }
 
-/** @returns undefined for a directory, which is a node */
-function readProperty(kernel: Kernel, path: string): Uint8Array | undefined {
+/** @returns `node` for a directory; undefined for what this process may not read, as a host keeps some from all but root */
+function readProperty(kernel: Kernel, path: string): Uint8Array | "node" | undefined {
 	try {
-		return readingIfThere(path, () => kernel.readFile(path)) ?? new Uint8Array(0);
+		return readingIfThere(path, () => kernel.readFile(path));
 	} catch (error) {
-		if (isErrno((error as Error).cause, EISDIR)) return undefined;
+		const { cause } = error as Error;
+		if (isErrno(cause, EISDIR)) return "node";
+		if (isErrno(cause, EACCES, EPERM)) return undefined;
 		throw error;
 	}
 }

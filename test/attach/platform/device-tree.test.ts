@@ -69,6 +69,16 @@ describe("the device tree of a guest with the board's devices", () => {
 		expect(readWithDtc(toDtb(tree))).toEqual(toDtb(tree));
 	});
 
+	it("leaves out what the process may not read of the host's", () => {
+		const { linux } = board();
+		const path = `/sys/firmware/devicetree/base/ethernet@fff51000/interrupts`;
+		expect(linux.files.chmod(path, 0o400)).toBe(0);
+		const node = (uid: number) =>
+			describePlatformDevice(linux.process({ uid }), { platform: XGMAC }, { regions: [], interrupts: [] }).hostNode;
+		expect([...node(0).properties.keys()]).toEqual(["compatible", "dma-coherent", "interrupts", "reg"]);
+		expect([...node(1000).properties.keys()]).toEqual(["compatible", "dma-coherent", "reg"]);
+	});
+
 	it("has none for a device that the host's tree does not have", () => {
 		const kernel = board().linux.process();
 		const error = vfioError(() =>

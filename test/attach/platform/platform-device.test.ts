@@ -83,6 +83,15 @@ describe("PlatformDevice", () => {
 		expect(guest.up.size).toBe(0);
 	});
 
+	it("shows none of those that wait when it is taken out", () => {
+		const host = board();
+		using guest = new PlatformGuest(host, XGBE);
+		for (const line of [1, 2, 3]) hardwareOf(host, XGBE).pulse(line);
+		guest.settle();
+		guest.device.unplug();
+		expect(guest.changes).toEqual(["+1", "-1"]);
+	});
+
 	it("ends an interrupt that the machine has seen the end of, and no other", () => {
 		const host = board();
 		using guest = new PlatformGuest(host, XGBE);
