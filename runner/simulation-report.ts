@@ -17,7 +17,7 @@ export function simulationReport(linux: SimulatedLinux, devices: readonly Device
 	return {
 		faults: linux.faults,
 		dma: devices.map(({ address }) => {
-			const fn = machine.function(address);
+			const fn = machine.functions.find((one) => one.name === address);
 			return { address, read: fn ? machine.iommu.bytesRead(fn) : 0, written: fn ? machine.iommu.bytesWritten(fn) : 0 };
 		}),
 		leaked: Object.entries(linux.leaks())

@@ -175,6 +175,7 @@ describe("the public API", () => {
 			  type     Kvm KvmGuest VirtualMachine
 			kernel-sim/linux/mdev/
 			  class    MdevBus MdevDevice
+			  function mediatedSamples
 			  type     MdevBusListener MediatedContext MediatedDevice MediatedDriver MediatedType
 			kernel-sim/linux/mdev/mtty/
 			  function mtty

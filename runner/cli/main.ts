@@ -2,6 +2,7 @@ import { VfioError } from "../../core/errors.ts";
 import { bind, unbind } from "../commands/bind.ts";
 import { doctor } from "../commands/doctor.ts";
 import { list } from "../commands/list.ts";
+import { mdev } from "../commands/mdev.ts";
 import { plan } from "../commands/plan.ts";
 import { qtest } from "../commands/qtest.ts";
 import { run } from "../commands/run.ts";
@@ -14,7 +15,7 @@ import type { Terminal } from "./terminal.ts";
 import { UsageError } from "./usage-error.ts";
 
 /** Every command, in the order of the help. */
-export const COMMANDS: readonly Command[] = [run, plan, list, bind, unbind, doctor, qtest];
+export const COMMANDS: readonly Command[] = [run, plan, list, bind, unbind, mdev, doctor, qtest];
 
 const HELP = { name: "help", help: "show this" };
 

@@ -1,6 +1,6 @@
 import { VfioError } from "../../core/errors.ts";
 import type { Kernel } from "../../core/kernel.ts";
-import { Host, SimulatedLinux } from "../../kernel-sim/mod.ts";
+import { Host, mediatedSamples, SimulatedLinux } from "../../kernel-sim/mod.ts";
 import { choice, type OptionSpec, type ParsedArguments } from "../cli/options.ts";
 import type { Terminal } from "../cli/terminal.ts";
 import { UsageError } from "../cli/usage-error.ts";
@@ -71,7 +71,7 @@ export async function openHost(
 			? Host.reference(reference)
 			: Host.fromLspci(readPaste(file, terminal), paste);
 	const clock = new HostClock();
-	const linux = new SimulatedLinux({ host, clock });
+	const linux = new SimulatedLinux({ host, clock, mediated: mediatedSamples() });
 	return {
 		kernel: linux.process({ name: "vfio-ts" }),
 		description: board

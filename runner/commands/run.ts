@@ -1,4 +1,6 @@
 import { KernelError, VfioError } from "../../core/errors.ts";
+import { Mdev } from "../../core/host/mdev.ts";
+import { Releases } from "../../core/release.ts";
 import { defaultModels, type Namespace, serveNvme } from "../../kernel-sim/mod.ts";
 import type { Command } from "../cli/command.ts";
 import { parseDeviceOption } from "../cli/device-option.ts";
@@ -10,6 +12,7 @@ import { diskChecksum, openDisk } from "../disk.ts";
 import { runMainJob } from "../main-job.ts";
 import { simulationReport } from "../simulation-report.ts";
 import { HOST_OPTIONS, openHost } from "./host-options.ts";
+import { MDEV_OPTION, mdevOptions } from "./mdev.ts";
 import { Presenter, runAsData } from "./present-run.ts";
 import { controlByQmp, QMP_OPTIONS, qmpOptions } from "./qmp-options.ts";
 import { traceFilter } from "./trace-filter.ts";
@@ -29,6 +32,7 @@ export const run: Command = {
 	],
 	options: [
 		...MACHINE_OPTIONS,
+		MDEV_OPTION,
 		...HOST_OPTIONS,
 		{ name: "interrupt", value: "msix|msi|intx", help: "the kind of interrupt that the guest uses (msix)" },
 		{ name: "blocks", value: "N", help: "how many blocks of a disk the guest reads (256)" },
@@ -72,11 +76,14 @@ async function runCommand(parsed: ParsedArguments, terminal: Terminal): Promise<
 	const models = defaultModels().register({ classCode: 0x010802 }, (description, name) =>
 		serveNvme(description, name, { namespaces: [disk] }),
 	);
+	const wanted = mdevOptions(parsed);
 	const opened = await openHost(parsed, terminal, { interrupts, namespaces: [disk] }, { models });
 	// Standard output belongs to the client where that is who QMP is spoken to.
 	const screen = qmp?.socket.type === "stdio" ? { ...terminal, print: terminal.complain } : terminal;
 	const presenter = new Presenter(screen, { quiet: data || parsed.values.has("quiet"), trace: trace !== undefined });
+	const mediated = new Releases();
 	try {
+		for (const one of wanted) mediated.use(Mdev.create(opened.kernel, one));
 		// On a real device nobody knows what the blocks hold; there the guest compares what it reads in several ways.
 		const expected = opened.linux ? ` checksum=${diskChecksum(disk, blocks)}` : "";
 		presenter.start(opened, devices);
@@ -104,7 +111,11 @@ async function runCommand(parsed: ParsedArguments, terminal: Terminal): Promise<
 		if (leaked.length > 0) terminal.complain(`vfio-ts run: and this was not given back: ${leaked.join(", ")}`);
 		throw error;
 	} finally {
-		opened.close();
+		try {
+			mediated[Symbol.dispose]();
+		} finally {
+			opened.close();
+		}
 	}
 }
 

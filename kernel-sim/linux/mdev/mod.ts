@@ -10,6 +10,7 @@ export type { MediatedContext, MediatedDevice } from "./mediated-device.ts";
 export { mtty } from "./mtty/mod.ts";
 export { type MediatedPciOptions, mediatedPciDevice } from "./pci/device.ts";
 export type { MappableArea } from "./pci/region-info.ts";
+export { mediatedSamples } from "./samples.ts";
 export {
 	COMMAND_SIZE as VGPU_COMMAND_SIZE,
 	COMMANDS as VGPU_COMMANDS,

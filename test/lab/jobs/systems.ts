@@ -12,6 +12,7 @@ import { IoAddressSpace } from "../../../core/device/io-address-space.ts";
 import { Mdev, mdevDevices, mdevTypes } from "../../../core/host/mdev.ts";
 import { Iommufd } from "../../../core/iommu/iommufd.ts";
 import { Releases } from "../../../core/release.ts";
+import { MAP_SHARED, PROT_READ } from "../../../core/uapi/fcntl.ts";
 import { VFIO_PCI_MSI_IRQ_INDEX } from "../../../core/uapi/vfio.ts";
 import { LinuxKernel } from "../../../kernel-linux/mod.ts";
 import { main } from "../../../runner/cli/main.ts";
@@ -99,6 +100,8 @@ async function useSerialPort({ fn, device, pins }: Attached, problems: string[])
 	fn.configWrite(4, 2, 1);
 	send("hello");
 	expectText("hello");
+	// Without its FIFO the port never says that something has arrived.
+	fn.barWrite(0, 2, 1, 1);
 	fn.barWrite(0, 1, 1, 1);
 	for (let round = 1; round <= 2; round++) {
 		send(`INTx ${round}`);
@@ -135,11 +138,13 @@ async function useDisplay({ fn, device }: Attached, problems: string[]): Promise
 	}
 	const size = area.end - area.start;
 	for (let offset = 0; offset < size; offset += 4096) area.mapping.write(area.mappingOffset + offset, 4, offset + 1);
-	for (let offset = 0; offset < size; offset += 65536)
-		if (device.readRegion(0, offset, 4) !== offset + 1) problems.push(`0x${offset.toString(16)} reads another value`);
-	device.writeRegion(0, size - 4, 4, 0x12345678);
-	if (area.mapping.read(area.mappingOffset + size - 4, 4) !== 0x12345678)
-		problems.push("what was written through the file is not in the mapping");
+	// Through its file, mdpy answers every access with the first bytes of its memory; a second mapping sees all of it.
+	const again = kernel.mmap(device.fd, size, PROT_READ, MAP_SHARED, device.region(0).offset);
+	let wrong = 0;
+	for (let offset = 0; offset < size; offset += 4096) if (again.read(offset, 4) !== offset + 1) wrong++;
+	again[Symbol.dispose]();
+	if (wrong > 0) problems.push(`${wrong} of ${size / 4096} pages read something else`);
+	if (device.readRegion(0, 0, 4) !== 1) problems.push("the first bytes are not in the file");
 	fn.barWrite(0, 8, 4, 0xdeadbeef);
 	if (fn.barRead(0, 8, 4) !== 0xdeadbeef) problems.push("the guest reads something else than it has written");
 	return `${size >> 10} KiB of frame buffer mapped, written and read`;
