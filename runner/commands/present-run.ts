@@ -21,10 +21,10 @@ export class Presenter {
 	}
 
 	start(opened: OpenedHost, devices: readonly DeviceOption[]): void {
-		this.#say(`Host: ${opened.description}, ${opened.kernel.name}`);
-		if (devices.length === 0) this.#say("The embedded guest starts without a device");
+		this.say(`Host: ${opened.description}, ${opened.kernel.name}`);
+		if (devices.length === 0) this.say("The embedded guest starts without a device");
 		else
-			this.#say(
+			this.say(
 				`Assigning ${devices.map(({ reference }) => referenceName(reference)).join(", ")} to the embedded guest`,
 			);
 	}
@@ -33,29 +33,29 @@ export class Presenter {
 		switch (event.type) {
 			case "bound":
 				for (const { name, from, steps, leftAlone } of event.group.plan.devices)
-					this.#say(
+					this.say(
 						`  group ${event.group.group}: ${name} ${leftAlone ?? (steps.length > 0 ? `goes from ${from ?? "no driver"} to ${event.group.plan.driver}` : "stays")}`,
 					);
 				return;
 			case "mapped":
-				this.#say(`  DMA: IOVA ${hex(event.iova)}, ${formatSize(Number(event.size))} of guest memory`);
+				this.say(`  DMA: IOVA ${hex(event.iova)}, ${formatSize(Number(event.size))} of guest memory`);
 				return;
 			case "assigned":
 				this.#assigned(event.device);
 				return;
 			case "guest":
-				this.#say(`  guest| ${event.line}`);
+				this.say(`  guest| ${event.line}`);
 				return;
 			case "interrupt-mode":
-				this.#say(
+				this.say(
 					`  ${event.address}: interrupts are ${event.mode === "none" ? "off" : `by ${INTERRUPT_NAMES[event.mode] ?? event.mode}`}`,
 				);
 				return;
 			case "report":
-				this.#say(`  note: ${event.message}`);
+				this.say(`  note: ${event.message}`);
 				return;
 			case "machine":
-				this.#say(`  ${describeEvent(event.event)}`);
+				this.say(`  ${describeEvent(event.event)}`);
 				return;
 			case "call":
 				if (this.#trace && !this.#quiet)
@@ -66,50 +66,51 @@ export class Presenter {
 	}
 
 	summary(report: RunReport, simulation: SimulationReport | undefined): void {
-		this.#say("");
+		this.say("");
 		for (const device of report.devices) {
 			const interrupts = device.interrupts.map((number, vector) => `${vector}: ${number}`).join(", ");
 			const kind = INTERRUPT_NAMES[device.interruptMode] ?? "none";
-			this.#say(`${device.address}: interrupts by ${kind}${interrupts ? ` (vector ${interrupts})` : ""}`);
+			this.say(`${device.address}: interrupts by ${kind}${interrupts ? ` (vector ${interrupts})` : ""}`);
 			const dma = simulation?.dma.find(({ address }) => address === device.address);
-			if (dma) this.#say(`  by DMA it read ${dma.read} bytes of guest memory and wrote ${dma.written}`);
+			if (dma) this.say(`  by DMA it read ${dma.read} bytes of guest memory and wrote ${dma.written}`);
 		}
 		if (simulation) {
 			const faults = simulation.faults.map(
 				({ device, direction, address, reason }) => `  ${device}: ${direction} of ${hex(address)}, ${reason}`,
 			);
-			this.#say(`DMA faults: ${faults.length || "none"}`);
-			for (const fault of faults.slice(0, 8)) this.#say(fault);
-			this.#say(`not given back: ${simulation.leaked.join(", ") || "nothing"}`);
+			this.say(`DMA faults: ${faults.length || "none"}`);
+			for (const fault of faults.slice(0, 8)) this.say(fault);
+			this.say(`not given back: ${simulation.leaked.join(", ") || "nothing"}`);
 		}
-		this.#say("system calls:");
+		this.say("system calls:");
 		const calls = Object.entries(report.calls).sort(([, a], [, b]) => b - a);
-		this.#say(
+		this.say(
 			table(
 				calls.map(([name, number]) => [String(number).padStart(6), name]),
 				"  ",
 			),
 		);
-		this.#say("");
+		this.say("");
 		this.#terminal.print(lastLine(report, simulation));
 	}
 
 	#assigned(device: DeviceReport): void {
 		const { node, reason } = device.opened;
-		this.#say(`  ${device.address} is opened by ${node}, since ${reason}`);
-		this.#say(`  ${device.address} is in the guest at ${device.guestBus} ${device.guestSlot}`);
+		this.say(`  ${device.address} is opened by ${node}, since ${reason}`);
+		this.say(`  ${device.address} is in the guest at ${device.guestBus} ${device.guestSlot}`);
 		for (const bar of device.bars) {
-			this.#say(
+			this.say(
 				`    ${barName(bar)}: ${formatSize(bar.size)}, ${KIND_NAMES[bar.kind]}${bar.prefetchable ? ", prefetchable" : ""}`,
 			);
 			for (const area of bar.areas)
-				this.#say(
+				this.say(
 					`      ${hex(area.start, 5)}-${hex(area.end - 1, 5)} ${area.access === "mmap" ? "mapped " : "trapped"} ${area.reason}`,
 				);
 		}
 	}
 
-	#say(line: string): void {
+	/** A line for a person who wants to know more than the last one. */
+	say(line: string): void {
 		if (!this.#quiet) this.#terminal.print(line);
 	}
 }

@@ -35,10 +35,16 @@ export function qmpOptions(parsed: ParsedArguments): QmpOptions | undefined {
 	return undefined;
 }
 
-/** How the main job is controlled. @param interrupted ends the wait for a client */
+/**
+ * How the main job is controlled.
+ *
+ * @param interrupted ends the wait for a client
+ * @param say tells a person where QMP is spoken
+ */
 export function controlByQmp(
 	{ socket, dialect, paused }: QmpOptions,
 	interrupted: AbortSignal,
+	say: (line: string) => void,
 ): Pick<MainJob, "control" | "oneReference" | "paused"> {
 	return {
 		paused,
@@ -46,8 +52,10 @@ export function controlByQmp(
 		control: async (machine) => {
 			const monitor = new QmpMonitor({ machine, dialect, version: versionFor(dialect), now: () => Date.now() * 1000 });
 			const server = await serveQmp(monitor, socket, { input: process.stdin, output: process.stdout });
-			if (socket.type === "unix" && socket.listen && socket.wait)
-				await Promise.race([server.connected, aborted(interrupted)]);
+			const waits = socket.type === "unix" && socket.listen && socket.wait;
+			if (socket.type === "unix")
+				say(`QMP at ${socket.path}${waits ? ": the guest starts when a client has connected" : ""}`);
+			if (waits) await Promise.race([server.connected, aborted(interrupted)]);
 			return { tell: (event) => monitor.tell(event), close: () => server.close() };
 		},
 	};

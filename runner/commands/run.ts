@@ -95,7 +95,7 @@ async function runCommand(parsed: ParsedArguments, terminal: Terminal): Promise<
 			commandLine: `interrupt=${interrupts} blocks=${blocks}${expected}${qmp ? " hotplug=0" : ""}`,
 			timeLimit: seconds * 1000,
 			...(trace ? { trace } : {}),
-			...(qmp ? controlByQmp(qmp, terminal.interrupted) : {}),
+			...(qmp ? controlByQmp(qmp, terminal.interrupted, (line) => presenter.say(line)) : {}),
 			onEvent: (event) => presenter.event(event),
 			interrupted: terminal.interrupted,
 		});

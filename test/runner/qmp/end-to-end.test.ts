@@ -67,6 +67,7 @@ describe("vfio-ts run -qmp", () => {
 		expect(await client.command("quit")).toEqual({});
 		expect(await client.event("SHUTDOWN")).toMatchObject({ data: { guest: false, reason: "host-qmp-quit" } });
 		const { code, out } = await ended;
+		expect(out).toContain(`QMP at ${path}\n`);
 		expect(out).toContain("not given back: nothing");
 		expect(out.split("\n").at(-1)).toMatch(/^QUIT: the machine had 1 device with \d+ interrupts in/);
 		expect(code).toBe(0);
@@ -148,6 +149,22 @@ describe("vfio-ts run -qmp", () => {
 		await client.command("qmp_capabilities");
 		await client.command("quit");
 		expect((await ended).code).toBe(0);
+	});
+
+	it("waits for a client before the guest starts, unless told not to, and ends the wait when interrupted", async () => {
+		const interrupt = new AbortController();
+		const lines: string[] = [];
+		const { code } = await cli(["run", "-qmp", `unix:${path},server=on`, ...PORT], {
+			interrupted: interrupt.signal,
+			onLine: (line) => {
+				lines.push(line);
+				if (line.startsWith("QMP at")) interrupt.abort();
+			},
+		});
+		expect(lines).toContain(`QMP at ${path}: the guest starts when a client has connected`);
+		expect(lines.some((line) => line.includes("guest|"))).toBe(false);
+		expect(code).toBe(130);
+		expect(existsSync(path)).toBe(false);
 	});
 
 	it.each([
