@@ -18,6 +18,7 @@ import { FixedMemory } from "./scripted-guest.ts";
 const UUID = "83b8f4f2-509f-382f-3c1e-e6bfe0fa1001";
 const PORTS = 0xc000;
 const IER = 1;
+const FCR = 2;
 const LSR = 5;
 const READY = 1;
 const RECEIVED = 1;
@@ -104,6 +105,7 @@ describe("Y-07 a mediated device as an assigned function", () => {
 		expect([guest.config(0, 4), guest.config(8, 4) >>> 8, guest.config(0x3d, 1)]).toEqual([0x32534348, 0x070002, 1]);
 		guest.start();
 
+		guest.write(FCR, 1);
 		guest.write(IER, RECEIVED);
 		for (const byte of [0x68, 0x65, 0x79]) guest.write(0, byte);
 		clock.settle();
@@ -136,6 +138,7 @@ describe("Y-07 a mediated device as an assigned function", () => {
 			count += signals;
 		});
 		expect(device.setEventfd(VFIO_PCI_MSI_IRQ_INDEX, 0, event)).toBe(0);
+		device.writeRegion(0, FCR, 1, 1);
 		device.writeRegion(0, IER, 1, RECEIVED);
 		device.writeRegion(0, 0, 1, 0x41);
 		clock.settle();

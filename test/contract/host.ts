@@ -36,6 +36,8 @@ export class HostDescription {
 	readonly noIommuMode: boolean;
 	/** The kernel has /dev/iommu, and character devices of VFIO's. */
 	readonly iommufd: boolean;
+	/** Nothing hangs on it that would hang a machine. */
+	readonly simulated: boolean;
 	/** What mediated devices can be made of, such as `mtty`. */
 	readonly parents: readonly string[];
 
@@ -47,6 +49,7 @@ export class HostDescription {
 		this.noIommuMode = parameters.includes("enable_unsafe_noiommu_mode");
 		this.iommufd = kernel.readDirectory("/dev").includes("iommu");
 		this.drivers = kernel.readDirectory("/sys/bus/pci/drivers");
+		this.simulated = kernel.name.startsWith("simulated");
 		this.parents = attempt(() => kernel.readDirectory("/sys/class/mdev_bus")) ?? [];
 	}
 

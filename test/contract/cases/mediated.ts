@@ -308,7 +308,8 @@ export const mediatedCases: readonly Case[] = [
 	{
 		id: "I.13/256",
 		name: "where there is no way, the state stays and there is no stream",
-		needs: needsMtty,
+		// Seen on 6.12: a way into the error state is looked for without an end, and the processor with it is lost.
+		needs: (host) => needsMtty(host) ?? (host.simulated ? undefined : "Linux never returns from it"),
 		run(t) {
 			const { fd } = openMtty(t);
 			migrate(t, fd, STATE.stopCopy);
@@ -621,6 +622,7 @@ export const mediatedCases: readonly Case[] = [
 				t.deviceInfo(fd);
 				const event = t.eventfd();
 				t.is(t.trigger(fd, index, [event]), 0);
+				t.write(fd, 0, 2, 1, 0x01);
 				send(t, fd, [0x41]);
 				t.is(t.count(event), 0, "without IER");
 				t.is(receive(t, fd), [0x41]);

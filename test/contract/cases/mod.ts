@@ -12,6 +12,7 @@ import { iommufdCompatibilityCases } from "./iommufd-compatibility.ts";
 import { kvmCases } from "./kvm.ts";
 import { lifetimeCases } from "./lifetime.ts";
 import { mapUnmapCases } from "./map-unmap.ts";
+import { mediatedCases } from "./mediated.ts";
 import { noIommuCases } from "./no-iommu.ts";
 import { randomCases } from "./random.ts";
 import { resetCases } from "./reset.ts";
@@ -33,6 +34,7 @@ export const CASES: readonly Case[] = [
 	...featureCases,
 	...bindingCases,
 	...lifetimeCases,
+	...mediatedCases,
 	...kvmCases,
 	...resourceFileCases,
 	...factCases,

@@ -72,7 +72,8 @@ export class SerialPort {
 	#divisor = 0;
 	#control = 0;
 	#capacity = FIFO_SIZE;
-	#triggerLevel = 1;
+	/** 0 until the FIFO's control is written, and no count of bytes ever gets to that: seen on Linux 6.12. */
+	#triggerLevel = 0;
 	readonly #interrupt: () => void;
 
 	/** @param interrupt the port wants attention: once for each reason, there is no level */
