@@ -62,7 +62,7 @@ function recording(name: string): Recording {
 }
 
 /** What only the lab's own kernel runs; all else is as in Debian's 6.12. */
-const OWN = { own: /^I\.8\/|^I\.7\/180/, "no-iommu": /^I\.2\/no-iommu/ } as const;
+const OWN = { own: /^I\.8\/|^I\.7\/180|^I\.10\/234|^I\.13\//, "no-iommu": /^I\.2\/no-iommu/ } as const;
 
 describe.each(["own", "no-iommu"] as const)("the simulated Linux %s, built as the lab's own kernel", (build) => {
 	const target = new SimulatedTarget(build);

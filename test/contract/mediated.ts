@@ -57,6 +57,12 @@ export function openMtty(t: Trial, ports = 1, n = 1): OpenMediated {
 	return { ...device, container, fd: must(t.deviceFd(group, device.uuid), "GET_DEVICE_FD") };
 }
 
+/** The character device of a new mtty device, opened. */
+export function openMttyCdev(t: Trial): number {
+	const { uuid } = mttyDevice(t);
+	return must(t.open(t.cdevPath({ name: uuid }, "mdev"), O_RDWR), "open the character device");
+}
+
 /** Bytes behind VFIO_DEVICE_FEATURE's header, as the kernel leaves them. */
 export function featureData(
 	t: Trial,

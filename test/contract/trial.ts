@@ -113,8 +113,8 @@ export class Trial {
 	}
 
 	/** The node of a device's character device. */
-	cdevPath(device: HostDevice): string {
-		const names = this.target.kernel.readDirectory(`/sys/bus/pci/devices/${device.name}/vfio-dev`);
+	cdevPath(device: { readonly name: string }, bus = "pci"): string {
+		const names = this.target.kernel.readDirectory(`/sys/bus/${bus}/devices/${device.name}/vfio-dev`);
 		return `${CDEV}${names[0]?.slice("vfio".length)}`;
 	}
 

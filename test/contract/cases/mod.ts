@@ -3,6 +3,7 @@ import { bindingCases } from "./binding.ts";
 import { configSpaceCases } from "./config-space.ts";
 import { containerCases } from "./container.ts";
 import { deviceInfoCases } from "./device-info.ts";
+import { dmaLoggingCases } from "./dma-logging.ts";
 import { factCases } from "./facts.ts";
 import { featureCases } from "./features.ts";
 import { groupCases } from "./group.ts";
@@ -12,7 +13,11 @@ import { iommufdCompatibilityCases } from "./iommufd-compatibility.ts";
 import { kvmCases } from "./kvm.ts";
 import { lifetimeCases } from "./lifetime.ts";
 import { mapUnmapCases } from "./map-unmap.ts";
-import { mediatedCases } from "./mediated.ts";
+import { mdevSysfsCases } from "./mdev-sysfs.ts";
+import { mediatedIommuCases } from "./mediated-iommu.ts";
+import { mttyDeviceCases } from "./mtty-device.ts";
+import { mttyInterruptCases } from "./mtty-interrupts.ts";
+import { mttyMigrationCases } from "./mtty-migration.ts";
 import { noIommuCases } from "./no-iommu.ts";
 import { randomCases } from "./random.ts";
 import { resetCases } from "./reset.ts";
@@ -34,7 +39,12 @@ export const CASES: readonly Case[] = [
 	...featureCases,
 	...bindingCases,
 	...lifetimeCases,
-	...mediatedCases,
+	...mdevSysfsCases,
+	...mediatedIommuCases,
+	...mttyInterruptCases,
+	...mttyMigrationCases,
+	...mttyDeviceCases,
+	...dmaLoggingCases,
 	...kvmCases,
 	...resourceFileCases,
 	...factCases,

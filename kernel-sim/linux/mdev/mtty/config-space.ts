@@ -20,6 +20,10 @@ export const CONFIG_SIZE = 0xff;
 /** WCH CH353, which the driver poses as. */
 const IDS = 0x3253_4348;
 const BAR_IO = 1;
+/** The bits of a BAR that say what it is. */
+const BAR_KIND = 3;
+/** Written to a BAR by whoever wants to know its size. */
+const SIZING = 0xffff_ffff;
 /** The lines of a chip that nobody asked for, and its name. */
 const VENDOR_SPECIFIC: readonly (readonly [offset: number, value: number])[] = [
 	[0x40, 0x23],
@@ -65,8 +69,11 @@ export class MttyConfig {
 		return from.length;
 	}
 
+	/** Only the question for the size is answered with an aligned value, and a kind that was once written stays. */
 	#writeBar(offset: number, value: number): void {
 		const exists = (offset - PCI_BASE_ADDRESS_0) / 4 < this.#ports;
-		store(this.#bytes, offset, 4, exists ? ((value & ~(PORT_SIZE - 1)) | BAR_IO) >>> 0 : 0);
+		const address = value === SIZING ? value & ~(PORT_SIZE - 1) : value;
+		const kind = load(this.#bytes, offset, 4) & BAR_KIND;
+		store(this.#bytes, offset, 4, exists ? (address | kind) >>> 0 : 0);
 	}
 }
