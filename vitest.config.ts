@@ -14,6 +14,7 @@ export default defineConfig({
 		include: ["test/**/*.test.ts"],
 		pool: "threads",
 		testTimeout: 30_000,
+		setupFiles: ["test/one-user.ts"],
 		...(process.env["COVERAGE"] ? coverage : ordinary),
 	},
 });
