@@ -220,6 +220,14 @@ export const vfio_device_feature_dma_logging_report = struct({
 	bitmap: "u64",
 });
 export const vfio_device_low_power_entry_with_wakeup = struct({ wakeup_eventfd: "s32", reserved: "u32" });
+/** `nr_ranges` times {@link vfio_region_dma_range} follow it. */
+export const vfio_device_feature_dma_buf = struct({
+	region_index: "u32",
+	open_flags: "u32",
+	flags: "u32",
+	nr_ranges: "u32",
+});
+export const vfio_region_dma_range = struct({ offset: "u64", length: "u64" });
 export const vfio_iommu_type1_info = struct({
 	argsz: "u32",
 	flags: "u32",

@@ -9,27 +9,37 @@ import type { PinnedMemory } from "../address-space.ts";
 import type { OpenFile } from "../file.ts";
 import type { PageSource } from "./pages.ts";
 
+/** Somebody who has imported a file's memory. */
+export interface Import {
+	/** The memory may not be used any more. It does not come back: whoever wants it imports it again. */
+	revoke(): void;
+}
+
 /** A file that a device's driver exports memory as. */
 export interface ExportedMemory extends OpenFile {
 	/** How many stretches it is made of: only a single one can be mapped. */
 	readonly stretches: number;
 	/** Bytes. */
 	readonly size: number;
-	/** It may not be used now. */
+	/** It may not be imported now. */
 	readonly revoked: boolean;
+	/** Who has it. */
+	readonly imports: Set<Import>;
 	/** The memory. Nobody answers while it is revoked. */
 	readonly target: DmaTarget;
 }
 
-/** Part of an exported file. It stays open for as long. */
-export class FilePages implements PageSource {
+/** Part of an exported file. It stays open for as long. Once it is revoked, nothing is behind the mappings any more. */
+export class FilePages implements PageSource, Import, DmaTarget {
 	readonly #file: ExportedMemory;
 	readonly #start: bigint;
+	#revoked = false;
 
 	private constructor(file: ExportedMemory, start: bigint) {
 		this.#file = file;
 		this.#start = start;
 		file.reference();
+		file.imports.add(this);
 	}
 
 	/** @returns -EINVAL for a file that is no such export, or not so long; -EOPNOTSUPP, -ENODEV */
@@ -40,13 +50,29 @@ export class FilePages implements PageSource {
 		return file.revoked ? -ENODEV : new FilePages(file, start);
 	}
 
-	pin(offset: bigint): PinnedMemory | number {
-		if (this.#file.revoked) return -ENODEV;
-		const { target } = this.#file;
-		return { target, offset: Number(this.#start + offset), accounted: false, release() {} };
+	/** A page table that comes after the memory was revoked gets none of it, and no error. */
+	pin(offset: bigint): PinnedMemory {
+		return { target: this, offset: Number(this.#start + offset), accounted: false, release() {} };
+	}
+
+	bytes(): Uint8Array {
+		return this.#file.target.bytes();
+	}
+
+	read(offset: number, into: Uint8Array): boolean {
+		return !this.#revoked && this.#file.target.read?.(offset, into) === true;
+	}
+
+	write(offset: number, from: Uint8Array): boolean {
+		return !this.#revoked && this.#file.target.write?.(offset, from) === true;
+	}
+
+	revoke(): void {
+		this.#revoked = true;
 	}
 
 	release(): void {
+		this.#file.imports.delete(this);
 		this.#file.unreference();
 	}
 }

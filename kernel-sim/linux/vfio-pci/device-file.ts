@@ -44,7 +44,7 @@ export class DeviceFile extends OpenFile {
 	override ioctl(process: SimProcess, request: number, argument: IoctlArgument): number {
 		this.opened.power.wake();
 		const answer = this.#dispatch(process, request, argument);
-		this.opened.power.idle();
+		this.opened.idle();
 		return answer;
 	}
 
@@ -78,14 +78,14 @@ export class DeviceFile extends OpenFile {
 	override pread(_process: SimProcess, buffer: Uint8Array, offset: number): number {
 		this.opened.power.wake();
 		const answer = this.opened.regions.read(offset, buffer);
-		this.opened.power.idle();
+		this.opened.idle();
 		return answer;
 	}
 
 	override pwrite(_process: SimProcess, buffer: Uint8Array, offset: number): number {
 		this.opened.power.wake();
 		const answer = this.opened.regions.write(offset, buffer);
-		this.opened.power.idle();
+		this.opened.idle();
 		return answer;
 	}
 

@@ -5,24 +5,18 @@
  */
 import { EFAULT, EINVAL, ENODEV, EOVERFLOW } from "../../../core/uapi/errno.ts";
 import { O_CLOEXEC } from "../../../core/uapi/fcntl.ts";
-import { struct } from "../../../core/uapi/struct.ts";
-import { VFIO_PCI_BAR5_REGION_INDEX } from "../../../core/uapi/vfio.ts";
+import {
+	VFIO_PCI_BAR5_REGION_INDEX,
+	vfio_device_feature_dma_buf,
+	vfio_region_dma_range,
+} from "../../../core/uapi/vfio.ts";
 import type { DmaTarget } from "../../hardware/iommu-domain.ts";
 import { type IoctlArgument, OpenFile } from "../file.ts";
-import type { ExportedMemory } from "../iommufd/file-pages.ts";
+import type { ExportedMemory, Import } from "../iommufd/file-pages.ts";
 import type { SimProcess } from "../process.ts";
 import { RegionDmaTarget } from "../region-mapping.ts";
 import { BarMemory, type MemoryGate } from "./bar-memory.ts";
 import type { OpenDevice } from "./open-device.ts";
-
-/** The fixed part; `nr_ranges` ranges follow it. */
-export const vfio_device_feature_dma_buf = struct({
-	region_index: "u32",
-	open_flags: "u32",
-	flags: "u32",
-	nr_ranges: "u32",
-});
-const dma_range = struct({ offset: "u64", length: "u64" });
 
 const PAGE_SIZE = 4096n;
 const LARGEST = 2n ** 64n;
@@ -39,6 +33,7 @@ export interface DmaBufRange {
 export class DmaBufFile extends OpenFile implements ExportedMemory {
 	readonly bar: number;
 	readonly ranges: readonly DmaBufRange[];
+	readonly imports = new Set<Import>();
 	readonly #gate: MemoryGate;
 
 	constructor(gate: MemoryGate, bar: number, ranges: readonly DmaBufRange[]) {
@@ -64,6 +59,11 @@ export class DmaBufFile extends OpenFile implements ExportedMemory {
 	get revoked(): boolean {
 		return !this.#gate.mappable;
 	}
+
+	/** Whoever has imported it loses it, for good. */
+	revoke(): void {
+		for (const one of this.imports) one.revoke();
+	}
 }
 
 /**
@@ -78,16 +78,19 @@ export function exportDmaBuf(device: OpenDevice, process: SimProcess, argument: 
 	const { region_index: bar, open_flags, flags, nr_ranges } = vfio_device_feature_dma_buf.view(bytes);
 	if (nr_ranges === 0 || flags !== 0) return -EINVAL;
 	if (bar > VFIO_PCI_BAR5_REGION_INDEX || !device.canMap(bar)) return -ENODEV;
-	const data = argument.read(nr_ranges * dma_range.size, at + vfio_device_feature_dma_buf.size);
+	const data = argument.read(nr_ranges * vfio_region_dma_range.size, at + vfio_device_feature_dma_buf.size);
 	if (!data) return -EFAULT;
 	const size = BigInt(device.regions.size(bar));
 	const ranges: DmaBufRange[] = [];
 	for (let index = 0; index < nr_ranges; index++) {
-		const { offset, length } = dma_range.view(data, index * dma_range.size);
+		const { offset, length } = vfio_region_dma_range.view(data, index * vfio_region_dma_range.size);
 		if (length === 0n || (offset | length) % PAGE_SIZE !== 0n) return -EINVAL;
 		if (offset + length >= LARGEST) return -EOVERFLOW;
 		if (offset + length > size) return -EINVAL;
 		ranges.push({ offset: Number(offset), length: Number(length) });
 	}
-	return process.installFile(new DmaBufFile(device.bound, bar, ranges), (open_flags & O_CLOEXEC) !== 0);
+	const file = new DmaBufFile(device.bound, bar, ranges);
+	device.exports.add(file);
+	file.whenReleased(() => device.exports.delete(file));
+	return process.installFile(file, (open_flags & O_CLOEXEC) !== 0);
 }

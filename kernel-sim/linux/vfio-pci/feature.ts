@@ -13,11 +13,12 @@ import {
 	VFIO_DEVICE_FEATURE_PCI_VF_TOKEN,
 	VFIO_DEVICE_FEATURE_SET,
 	vfio_device_feature,
+	vfio_device_feature_dma_buf,
 	vfio_device_low_power_entry_with_wakeup,
 } from "../../../core/uapi/vfio.ts";
 import { EventFd } from "../eventfd.ts";
 import type { FeatureRequest } from "../vfio/device-feature.ts";
-import { exportDmaBuf, vfio_device_feature_dma_buf } from "./dma-buf.ts";
+import { exportDmaBuf } from "./dma-buf.ts";
 import type { OpenDevice } from "./open-device.ts";
 
 const UUID_SIZE = 16;

@@ -91,7 +91,10 @@ export function hotReset(device: VfioPciDevice, process: SimProcess, argument: I
 		owned.push(sibling);
 	}
 	if (owned.some((sibling) => sibling.device.leaving)) return -EAGAIN;
-	for (const sibling of owned) sibling.opened?.power.setState(0);
+	for (const sibling of owned) {
+		sibling.opened?.revokeExports();
+		sibling.opened?.power.setState(0);
+	}
 	resetBelow(bridge, device.machine);
 	for (const sibling of owned) sibling.needsReset = false;
 	return 0;

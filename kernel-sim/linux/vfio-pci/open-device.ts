@@ -14,6 +14,7 @@ import { allowIntx, canDisableIntx, changeCommand } from "./command.ts";
 import { type ConfigHost, ConfigSpace } from "./config-space.ts";
 import type { VfioPciDevice } from "./device.ts";
 import type { Described } from "./device-info.ts";
+import type { DmaBufFile } from "./dma-buf.ts";
 import { pciFeature } from "./feature.ts";
 import { Interrupts } from "./interrupts.ts";
 import { type IoEventFdHost, IoEventFds } from "./ioeventfd.ts";
@@ -38,6 +39,8 @@ export class OpenDevice
 	readonly interrupts: Interrupts;
 	readonly power: DevicePower;
 	readonly ioEventFds: IoEventFds;
+	/** Parts of BARs that are files. */
+	readonly exports = new Set<DmaBufFile>();
 	/** The eventfd that says the kernel wants the device back. */
 	request: EventFd | undefined;
 	readonly #saved: SavedState;
@@ -74,6 +77,7 @@ export class OpenDevice
 
 	/** The last close. @returns whether a function reset has left the device clean */
 	close(): boolean {
+		this.revokeExports();
 		this.power.close();
 		changeCommand(this.fn, 0, PCI_COMMAND_MASTER);
 		this.interrupts.close();
@@ -90,6 +94,7 @@ export class OpenDevice
 	/** VFIO_DEVICE_RESET. @returns 0; -EINVAL when the reset at open did not work; or why this one did not */
 	reset(): number {
 		if (!this.resettable) return -EINVAL;
+		this.revokeExports();
 		this.power.setState(0);
 		return tryResetFunction(this.bound.device, this.bound.machine);
 	}
@@ -143,7 +148,19 @@ export class OpenDevice
 		this.power.setState(state);
 	}
 
+	/** After every call on the device: it may sleep, and what importers have of its memory may be out of reach now. */
+	idle(): void {
+		this.power.idle();
+		if (!this.mappable) this.revokeExports();
+	}
+
+	/** Importers lose its memory, before a reset or when it cannot be touched any more. */
+	revokeExports(): void {
+		for (const file of this.exports) file.revoke();
+	}
+
 	tryReset(): void {
+		this.revokeExports();
 		tryResetFunction(this.bound.device, this.bound.machine);
 	}
 }

@@ -1,7 +1,12 @@
 import { describe, expect, it } from "vitest";
 import { O_RDWR } from "../../../core/uapi/fcntl.ts";
 import * as uapi from "../../../core/uapi/iommufd.ts";
-import { VFIO_DEVICE_FEATURE, VFIO_DEVICE_FEATURE_DMA_BUF, VFIO_DEVICE_FEATURE_GET } from "../../../core/uapi/vfio.ts";
+import {
+	VFIO_DEVICE_FEATURE,
+	VFIO_DEVICE_FEATURE_DMA_BUF,
+	VFIO_DEVICE_FEATURE_GET,
+	VFIO_DEVICE_RESET,
+} from "../../../core/uapi/vfio.ts";
 import type { SimProcess } from "../../../kernel-sim/linux/process.ts";
 import { bind, boot, driverFile, EDU, NVME, outcome, text } from "../linux/support.ts";
 import {
@@ -235,6 +240,15 @@ describe("IOAS_MAP_FILE", () => {
 		kernel.pwrite(cdev, Uint8Array.of(4, 0), CONFIG + 4);
 		expect(linux.machine.iommu.read(fn, 8n, version)).toBe(false);
 		expect(outcome(() => mapFile(kernel, iommu, ioas, fd))).toBe("ENODEV");
+		// The file can be mapped again, but what was mapped stays dead.
+		kernel.pwrite(cdev, Uint8Array.of(6, 0), CONFIG + 4);
+		expect(linux.machine.iommu.read(fn, 8n, version)).toBe(false);
+		ioasUnmap(kernel, iommu, ioas, 0n, 4096n);
+		mapFile(kernel, iommu, ioas, fd);
+		expect(linux.machine.iommu.read(fn, 8n, version)).toBe(true);
+		// A reset ends it as well, although the device decodes its memory before and after.
+		kernel.ioctl(cdev, VFIO_DEVICE_RESET);
+		expect(linux.machine.iommu.read(fn, 8n, version)).toBe(false);
 		kernel.close(fd);
 		for (const open of [edu, cdev, iommu]) kernel.close(open);
 		expect(linux.leaks()).toEqual(NOTHING);
