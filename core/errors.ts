@@ -62,6 +62,7 @@ export type VfioErrorCode =
 	| "not-hot-pluggable"
 	| "guest-busy"
 	| "write-combining-refused"
+	| "no-dma-buf"
 	| "no-kvm"
 	| "kernel"
 	| "invalid-argument"

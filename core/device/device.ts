@@ -9,6 +9,7 @@ import type { Ioas } from "../iommu/ioas.ts";
 import type { Iommu } from "../iommu/iommu.ts";
 import type { Iommufd } from "../iommu/iommufd.ts";
 import type { AccessWidth, Kernel, Mapping } from "../kernel.ts";
+import type { DmaBuf } from "../machine/machine.ts";
 import { Releases } from "../release.ts";
 import { retry } from "../retry.ts";
 import {
@@ -23,6 +24,7 @@ import {
 } from "../uapi/vfio.ts";
 import type { Container } from "./container.ts";
 import type { DeviceFile } from "./device-file.ts";
+import { exportDmaBuf } from "./dma-buf.ts";
 import type { Group } from "./group.ts";
 import { type HotResetDevice, hotReset, hotResetInfo } from "./hot-reset.ts";
 import type { IoAddressSpace } from "./io-address-space.ts";
@@ -251,6 +253,30 @@ export class VfioDevice implements Disposable {
 	mapRegion(index: number, offset = 0, length?: number, options: MapOptions = {}): Mapping {
 		this.#requireOpen("map a region of");
 		return this.#mappings.map(this.region(index), offset, length, options);
+	}
+
+	/**
+	 * Exports a part of a BAR as a file, which other drivers can import: an address space of iommufd maps it, so that other
+	 * devices reach the BAR. Importers lose the memory, for good, whenever the device stops decoding memory, leaves D0 or is
+	 * reset: the part must be exported anew then.
+	 *
+	 * @param index of the BAR, 0 to 5
+	 * @param offset bytes in the BAR, page aligned
+	 * @param length bytes, whole pages; to the BAR's end when left out
+	 * @returns dispose it to close the file; the device does not
+	 * @throws VfioError `no-dma-buf` when the kernel, or the device's driver in it, cannot do that; `invalid-argument` when
+	 *   that is not a BAR, or not whole pages within it; `mapping-failed` when the kernel does not have the BAR as memory;
+	 *   `kernel`, `disposed`
+	 * @example
+	 * ```ts
+	 * using bar = device.exportDmaBuf(0);
+	 * ioas.mapDmaBuf(0xe000_0000n, bar);
+	 * ```
+	 */
+	exportDmaBuf(index: number, offset = 0, length?: number): DmaBuf {
+		this.#requireOpen("export a BAR of");
+		const region = this.region(index);
+		return exportDmaBuf(this.kernel, this.fd, this, region, offset, length ?? region.size - offset);
 	}
 
 	/**

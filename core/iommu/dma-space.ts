@@ -56,6 +56,24 @@ export abstract class DmaSpace implements Iommu {
 
 	/** See {@link Iommu.map}. */
 	map(iova: bigint, vaddr: bigint, size: bigint, access: DmaAccess = {}): DmaMapping {
+		const explain = (cause: unknown) => this.explainMap(iova, vaddr, size, cause);
+		return this.place(iova, size, vaddr, () => this.requestMap(iova, vaddr, size, access), explain);
+	}
+
+	/**
+	 * Makes a mapping in the place of those that it covers.
+	 *
+	 * @param vaddr address in this process, where it has one
+	 * @param request asks the kernel for it; it may be asked twice
+	 * @param explain what the kernel's refusal means
+	 */
+	protected place(
+		iova: bigint,
+		size: bigint,
+		vaddr: bigint | undefined,
+		request: () => void,
+		explain: (cause: unknown) => unknown,
+	): DmaMapping {
 		this.requireOpen("map memory in");
 		if (iova < 0n || size <= 0n || iova + size > SPACE)
 			throw new VfioError(
@@ -66,15 +84,15 @@ export abstract class DmaSpace implements Iommu {
 		if (covered.length > 0) this.unmapEntries(covered, () => this.requestUnmap(iova, size));
 		try {
 			try {
-				this.requestMap(iova, vaddr, size, access);
+				request();
 			} catch (error) {
 				// A mapping that is not ours, made through the same file: what covers it wins, once.
 				if (!isErrno(error, EBUSY, EEXIST)) throw error;
 				this.requestUnmap(iova, size);
-				this.requestMap(iova, vaddr, size, access);
+				request();
 			}
 		} catch (cause) {
-			throw this.explainMap(iova, vaddr, size, cause);
+			throw explain(cause);
 		}
 		const mapping = new Mapped(iova, vaddr, size, (entry) => this.#unmapEntry(entry));
 		this.#mapped.add(mapping);
@@ -160,10 +178,10 @@ export abstract class DmaSpace implements Iommu {
 class Mapped implements DmaMapping {
 	readonly start: bigint;
 	readonly size: bigint;
-	readonly vaddr: bigint;
+	readonly vaddr: bigint | undefined;
 	readonly #unmap: (entry: Mapped) => void;
 
-	constructor(iova: bigint, vaddr: bigint, size: bigint, unmap: (entry: Mapped) => void) {
+	constructor(iova: bigint, vaddr: bigint | undefined, size: bigint, unmap: (entry: Mapped) => void) {
 		this.start = iova;
 		this.vaddr = vaddr;
 		this.size = size;

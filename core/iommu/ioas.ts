@@ -4,6 +4,7 @@
  * @module
  */
 import { VfioError } from "../errors.ts";
+import type { DmaBuf } from "../machine/machine.ts";
 import { Releases } from "../release.ts";
 import { isErrno, retry } from "../retry.ts";
 import { EFAULT, EINVAL, EMSGSIZE, ENOENT, ENOMEM, EOVERFLOW } from "../uapi/errno.ts";
@@ -30,6 +31,7 @@ import {
 import { explainAttach } from "./attach-errors.ts";
 import { DmaSpace } from "./dma-space.ts";
 import { allocateHwpt, type Hwpt, HwptDirtyTracking } from "./hwpt.ts";
+import { explainMapDmaBuf, requestMapDmaBuf } from "./ioas-dma-buf.ts";
 import type { DmaAccess, DmaMapping, IommuInfo, IovaRange } from "./iommu.ts";
 import type { Iommufd } from "./iommufd.ts";
 import { type Memlock, memlock, memlockTooLow } from "./memlock.ts";
@@ -162,6 +164,13 @@ export class Ioas extends DmaSpace {
 		return memlock(this.kernel, "user");
 	}
 
+	/** See {@link Iommu.mapDmaBuf}. */
+	mapDmaBuf(iova: bigint, buffer: DmaBuf, access: DmaAccess = {}): DmaMapping {
+		const request = () => requestMapDmaBuf(this, iova, buffer, mapFlags(access));
+		const explain = (cause: unknown) => explainMapDmaBuf(this, iova, buffer, cause);
+		return this.place(iova, BigInt(buffer.length), undefined, request, explain);
+	}
+
 	/** Gives back the reference of whoever allocated it. */
 	override [Symbol.dispose](): void {
 		this.#held = false;
@@ -171,10 +180,7 @@ export class Ioas extends DmaSpace {
 	protected requestMap(iova: bigint, vaddr: bigint, size: bigint, access: DmaAccess): void {
 		const request = this.#map;
 		request.size = iommu_ioas_map.size;
-		request.flags =
-			IOMMU_IOAS_MAP_FIXED_IOVA |
-			(access.read === false ? 0 : IOMMU_IOAS_MAP_READABLE) |
-			(access.write === false ? 0 : IOMMU_IOAS_MAP_WRITEABLE);
+		request.flags = mapFlags(access);
 		request.ioas_id = this.id;
 		request.user_va = vaddr;
 		request.length = size;
@@ -208,7 +214,7 @@ export class Ioas extends DmaSpace {
 		if (isErrno(cause, ENOMEM)) return memlockTooLow(size, this.lockable(), { cause });
 		if (isErrno(cause, EFAULT))
 			return failed(
-				`the memory at 0x${vaddr.toString(16)} does not exist, is not as writable as asked for, or is a device's, which iommufd does not map`,
+				`the memory at 0x${vaddr.toString(16)} does not exist, is not as writable as asked for, or is a device's, which iommufd maps as a dma-buf only`,
 			);
 		if (isErrno(cause, EINVAL, EOVERFLOW)) {
 			const { iovaRanges, pageSize } = this.info();
@@ -306,4 +312,12 @@ export class Ioas extends DmaSpace {
 		});
 		return { ranges, alignment: request.out_iova_alignment };
 	}
+}
+
+function mapFlags({ read, write }: DmaAccess): number {
+	return (
+		IOMMU_IOAS_MAP_FIXED_IOVA |
+		(read === false ? 0 : IOMMU_IOAS_MAP_READABLE) |
+		(write === false ? 0 : IOMMU_IOAS_MAP_WRITEABLE)
+	);
 }

@@ -4,6 +4,7 @@
  * @module
  */
 import type { Kernel } from "../kernel.ts";
+import type { DmaBuf } from "../machine/machine.ts";
 import type { DirtyTracking } from "./dirty-tracking.ts";
 import type { Interval } from "./interval-map.ts";
 import type { Memlock } from "./memlock.ts";
@@ -47,8 +48,8 @@ export interface DmaMapping extends Disposable, Interval {
 	readonly start: bigint;
 	/** Bytes. */
 	readonly size: bigint;
-	/** Address in this process. */
-	readonly vaddr: bigint;
+	/** Address in this process; undefined for a dma-buf, which has none. */
+	readonly vaddr: bigint | undefined;
 }
 
 /**
@@ -85,6 +86,14 @@ export interface Iommu extends Disposable {
 	 *   `dma-entries-exhausted`, `mapping-failed`, `unsupported-iommu`, `disposed`
 	 */
 	map(iova: bigint, vaddr: bigint, size: bigint, access?: DmaAccess): DmaMapping;
+	/**
+	 * Maps the whole of a dma-buf; only iommufd has that, and it is the only way for it to map a device's memory. The file
+	 * may be closed afterwards. When its exporter revokes it, nothing is behind the mapping any more, nor will there be.
+	 *
+	 * @param iova where devices reach it, page aligned
+	 * @throws VfioError `no-dma-buf` when the kernel cannot do it, and as {@link map}
+	 */
+	mapDmaBuf?(iova: bigint, buffer: DmaBuf, access?: DmaAccess): DmaMapping;
 	/**
 	 * Unmaps everything in a stretch, holes included.
 	 *

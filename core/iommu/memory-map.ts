@@ -56,8 +56,10 @@ export class GuestMemoryMapper implements GuestMemoryListener, Disposable {
 	#replay: GuestMemoryRegion[] | undefined = [];
 	#subscription: Disposable | undefined;
 	#inhibitor: Disposable | undefined;
-	/** iommufd pins pages, and a BAR has none. */
-	#noDeviceMemory = false;
+	/** iommufd pins pages, and a BAR has none: it is not asked again. */
+	#pagesOnly = false;
+	/** It was reported that BARs are not mapped. */
+	#warned = false;
 
 	private constructor(iommu: Iommu, options: MapperOptions) {
 		this.#iommu = iommu;
@@ -98,7 +100,7 @@ export class GuestMemoryMapper implements GuestMemoryListener, Disposable {
 			// RAM that covers RAM replaces it, as when shadow RAM takes the place of a ROM; a BAR replaces nothing.
 			const plan = planMappings([region], this.#iommu.info(), ram ? [] : this.#iommu.mappings);
 			for (const { regions, error } of plan.skipped) if (error) this.#report(error, regions);
-			for (const mapping of plan.map) if (this.#takes(mapping)) this.#map(mapping);
+			for (const mapping of plan.map) this.#map(mapping);
 		} catch (error) {
 			this.#report(error, [region]);
 		}
@@ -141,7 +143,6 @@ export class GuestMemoryMapper implements GuestMemoryListener, Disposable {
 		if (info.iovaRanges) this.#requireMemlock(plan);
 		for (const { regions: left, error } of plan.skipped) if (error) this.#report(error, left);
 		for (const mapping of plan.map) {
-			if (!this.#takes(mapping)) continue;
 			try {
 				this.#map(mapping);
 			} catch (error) {
@@ -160,14 +161,33 @@ export class GuestMemoryMapper implements GuestMemoryListener, Disposable {
 		}
 	}
 
-	/** Whether the IOMMU maps what that is: once iommufd has refused a BAR, it is not asked for others. */
-	#takes({ kind }: PlannedMapping): boolean {
-		return kind === "ram" || !this.#noDeviceMemory;
+	#map(planned: PlannedMapping): void {
+		const mapping = this.#mapExport(planned) ?? this.#mapAddress(planned);
+		if (mapping) for (const region of planned.regions) this.#mapped.set(region, mapping);
 	}
 
-	#map({ iova, vaddr, size, write, regions }: PlannedMapping): void {
-		const mapping = this.#iommu.map(iova, vaddr, size, { write });
-		for (const region of regions) this.#mapped.set(region, mapping);
+	/** What iommufd maps as a file: a BAR whose owner exports it. */
+	#mapExport({ iova, write, regions }: PlannedMapping): DmaMapping | undefined {
+		const exportDmaBuf = regions[0]?.exportDmaBuf;
+		if (!exportDmaBuf || !this.#iommu.mapDmaBuf) return undefined;
+		const file = new Releases();
+		const made = new Releases();
+		try {
+			const buffer = file.use(exportDmaBuf());
+			const mapping = made.use(this.#iommu.mapDmaBuf(iova, buffer, { write }));
+			// The IOMMU keeps it open for as long as it is mapped.
+			file[Symbol.dispose]();
+			made.move();
+			return mapping;
+		} finally {
+			made[Symbol.dispose]();
+			file[Symbol.dispose]();
+		}
+	}
+
+	/** What is mapped by its address in this process; nothing when that is a BAR, and iommufd has refused one already. */
+	#mapAddress({ iova, vaddr, size, write, kind }: PlannedMapping): DmaMapping | undefined {
+		return kind === "device" && this.#pagesOnly ? undefined : this.#iommu.map(iova, vaddr, size, { write });
 	}
 
 	#requireMemlock(plan: MappingPlan): void {
@@ -178,13 +198,15 @@ export class GuestMemoryMapper implements GuestMemoryListener, Disposable {
 
 	#report(error: unknown, regions: readonly GuestMemoryRegion[]): void {
 		if (!(error instanceof VfioError)) throw error;
-		if (this.#iommu.backend === "iommufd" && error.errno === EFAULT && regions.every(({ kind }) => kind === "device")) {
-			this.#noDeviceMemory = true;
-			this.#options.onReport?.({ severity: "warning", error: noDeviceMemory(error), regions });
+		const severity = regions.every(({ kind }) => kind === "device") ? "warning" : "error";
+		if (severity === "error" || this.#iommu.backend !== "iommufd" || !isDeviceMemoryRefused(error)) {
+			this.#options.onReport?.({ severity, error, regions });
 			return;
 		}
-		const severity = regions.every(({ kind }) => kind === "device") ? "warning" : "error";
-		this.#options.onReport?.({ severity, error, regions });
+		if (error.errno === EFAULT) this.#pagesOnly = true;
+		if (this.#warned) return;
+		this.#warned = true;
+		this.#options.onReport?.({ severity, error: noDeviceMemory(error), regions });
 	}
 
 	#forDevice(error: unknown): unknown {
@@ -195,10 +217,16 @@ export class GuestMemoryMapper implements GuestMemoryListener, Disposable {
 	}
 }
 
+/** Whether that says that BARs are not mapped at all, rather than that something is wrong with this one. */
+function isDeviceMemoryRefused({ code, errno }: VfioError): boolean {
+	return code === "no-dma-buf" || errno === EFAULT;
+}
+
 function noDeviceMemory({ cause }: VfioError): VfioError {
 	return new VfioError("mapping-failed", "Cannot map BARs for DMA: this kernel's iommufd does not map device memory", {
 		cause,
 		remedy: [
+			"Linux 6.19 and later map BARs that are exported as dma-bufs, as PeerMemory offers them.",
 			"Devices do not reach each other's BARs; a single device, and DMA to the guest's memory, need no such mapping.",
 			"Leave iommufd out where devices do: a container maps BARs.",
 		],

@@ -128,6 +128,9 @@ function continues(a: GuestMemoryRegion, b: GuestMemoryRegion): boolean {
 		a.guestAddress + BigInt(a.length) === b.guestAddress &&
 		a.offset + a.length === b.offset &&
 		a.readOnly === b.readOnly &&
+		// Each would be a file of its own.
+		a.exportDmaBuf === undefined &&
+		b.exportDmaBuf === undefined &&
 		a.kind === b.kind
 	);
 }

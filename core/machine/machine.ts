@@ -7,14 +7,25 @@
 import type { AccessWidth, Mapping, Memory } from "../kernel.ts";
 import type { KvmBypass } from "./kvm-bypass.ts";
 
+/**
+ * Memory of a device as a file that an address space of iommufd can map. Disposing it closes the file; what was mapped of
+ * it stays mapped.
+ */
+export interface DmaBuf extends Disposable {
+	/** Its file descriptor. */
+	readonly fd: number;
+	/** Bytes. */
+	readonly length: number;
+}
+
 /** A stretch of guest-physical address space that memory of this process stands behind. */
 export interface GuestMemoryRegion {
 	/** Guest-physical address of the first byte; the device's DMA uses the same number as IOVA. */
 	readonly guestAddress: bigint;
 	/** Bytes. */
 	readonly length: number;
-	/** The memory behind it. */
-	readonly memory: Memory;
+	/** The memory behind it; of a BAR, where it is mapped. */
+	readonly memory: Memory | Mapping;
 	/** Where the region starts in `memory`, in bytes. */
 	readonly offset: number;
 	/** The guest, and so the device, may not write it. */
@@ -24,6 +35,14 @@ export interface GuestMemoryRegion {
 	 * peer-to-peer DMA only; failing to map it is a warning.
 	 */
 	readonly kind: "ram" | "device";
+	/**
+	 * Exports the whole of a `device` region, which must be whole pages: iommufd maps BARs in no other way. Whatever revokes
+	 * an export (the device stops decoding memory, leaves D0, is reset) ends the mapping too, so that the region must be
+	 * removed then, and added again when the device is back.
+	 *
+	 * @throws VfioError as `VfioDevice.exportDmaBuf`
+	 */
+	readonly exportDmaBuf?: () => DmaBuf;
 	/**
 	 * Regions with the same object here are only ever removed together, so that neighbours among them may share one DMA
 	 * mapping. Left out: the region is mapped by itself, since a mapping cannot be cut.

@@ -5,7 +5,7 @@
  */
 import { VfioError } from "../errors.ts";
 import type { AccessWidth } from "../kernel.ts";
-import type { DirectArea, GuestBar, GuestPciFunction, PciSlot } from "../machine/machine.ts";
+import type { DirectArea, GuestBar, GuestMemoryRegion, GuestPciFunction, PciSlot } from "../machine/machine.ts";
 import { Releases } from "../release.ts";
 import {
 	PCI_COMMAND,
@@ -37,6 +37,7 @@ import type { MachineResettable, SharedReset } from "./machine-reset.ts";
 import { Msi } from "./msi.ts";
 import { Msix } from "./msix.ts";
 import { Notification } from "./notifications.ts";
+import type { PeerFunction } from "./peer-memory.ts";
 import type { FunctionLayout, FunctionPlan } from "./plan.ts";
 import { powerState } from "./power.ts";
 import { requestAction } from "./request-policy.ts";
@@ -60,7 +61,7 @@ const CONFIG = VFIO_PCI_CONFIG_REGION_INDEX;
  * rootPort.secondary.plug(fn);
  * ```
  */
-export class AssignedFunction implements GuestPciFunction, MachineResettable {
+export class AssignedFunction implements GuestPciFunction, MachineResettable, PeerFunction {
 	readonly name: string;
 	readonly #device: AssignableDevice;
 	readonly #options: CheckedOptions;
@@ -308,6 +309,11 @@ export class AssignedFunction implements GuestPciFunction, MachineResettable {
 
 	directAreas(bar: number): readonly DirectArea[] {
 		return this.#attached ? this.#bars.directAreas(bar) : [];
+	}
+
+	/** What other devices may reach of a BAR, where it decodes: see {@link PeerMemory}. */
+	peerRegions(bar: number): readonly GuestMemoryRegion[] {
+		return this.#attached ? this.#bars.peerRegions(bar) : [];
 	}
 
 	/** Resets device and guest-visible state. @returns how; every step runs even when the device cannot be reset */

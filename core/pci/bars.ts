@@ -7,7 +7,7 @@
 import type { MapOptions } from "../device/write-combining.ts";
 import { VfioError } from "../errors.ts";
 import type { AccessWidth } from "../kernel.ts";
-import type { DirectArea, GuestBar } from "../machine/machine.ts";
+import type { DirectArea, GuestBar, GuestMemoryRegion } from "../machine/machine.ts";
 import { Releases } from "../release.ts";
 import { VFIO_PCI_VGA_REGION_INDEX } from "../uapi/vfio.ts";
 import type { AssignOptions } from "./assign-options.ts";
@@ -197,6 +197,30 @@ export class Bars implements Disposable {
 		let direct = this.#direct[index];
 		if (!direct) this.#direct[index] = direct = bar.direct(this.#pendingBits, this.#pageSize);
 		return direct;
+	}
+
+	/**
+	 * What other devices may reach of a BAR, where the guest has placed it: its memory without what is trapped for good. A
+	 * trap that only the guest's processor must meet, as while INTx waits, does not concern them.
+	 */
+	peerRegions(index: number): GuestMemoryRegion[] {
+		const bar = this.#bars[index];
+		const address = this.#addresses[index];
+		if (!bar || address === undefined) return [];
+		const device = this.#device;
+		return bar.direct(false, this.#pageSize).map(({ start, end, mapping, mappingOffset }) => {
+			const length = Math.min(end, bar.plan.regionSize) - start;
+			const exportDmaBuf = device.exportDmaBuf?.bind(device, index, start, length);
+			return {
+				guestAddress: address + BigInt(start),
+				length,
+				memory: mapping,
+				offset: mappingOffset,
+				readOnly: false,
+				kind: "device",
+				...(exportDmaBuf ? { exportDmaBuf } : {}),
+			};
+		});
 	}
 
 	/** @returns all ones where there is nothing */

@@ -7,6 +7,7 @@ import type { Irq } from "../device/irq.ts";
 import type { Region } from "../device/region.ts";
 import type { MapOptions } from "../device/write-combining.ts";
 import type { AccessWidth, Kernel, Mapping } from "../kernel.ts";
+import type { DmaBuf } from "../machine/machine.ts";
 
 /** A device that a hot reset would reset. */
 export interface HotResetMember {
@@ -40,6 +41,8 @@ export interface AssignableDevice {
 	readBytes(index: number, offset: number, into: Uint8Array): number;
 	/** @throws VfioError `mapping-failed`; `write-combining-refused` when that is required */
 	mapRegion(index: number, offset?: number, length?: number, options?: MapOptions): Mapping;
+	/** Exports a part of a BAR; left out by what cannot. @throws VfioError as `VfioDevice.exportDmaBuf` */
+	exportDmaBuf?(index: number, offset: number, length: number): DmaBuf;
 	/** @returns 0; or how many vectors the host can give, when these were too many. @throws VfioError `interrupt-failed` */
 	setEventfds(index: number, start: number, fds: readonly number[]): number;
 	/** @param fd -1 for none @throws VfioError `interrupt-failed` */

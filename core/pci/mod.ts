@@ -22,6 +22,7 @@ export {
 export { type MappableInput, mappableAreas, type Stretch } from "./msix-areas.ts";
 export type { BarPlace, MsixCapability } from "./msix-capability.ts";
 export { type MsixRelocation, type RelocatedMsix, relocateMsix } from "./msix-relocation.ts";
+export { type PeerFunction, PeerMemory } from "./peer-memory.ts";
 export type { CapabilityLists, FunctionPlan, PlanInput } from "./plan.ts";
 export { planFunction } from "./plan.ts";
 export { ASSIGN_PROPERTIES, assignOptions } from "./properties.ts";
