@@ -77,22 +77,22 @@ describe("the public API", () => {
 			  class    AddressDecoder AddressSpace HostBridge PciBus PciTopology PlatformBus RootBus RootPort
 			  function formatSlotAddress missingRoom parseSlotAddress swizzle
 			  const    CONFIG_ADDRESS_PORT CONFIG_DATA_PORT FUNCTIONS_PER_SLOT PIN_COUNT SLOTS_PER_BUS
-			  type     AddressRange BridgeWindows DirectArea EcamWindow GuestBar GuestMemory GuestMemoryListener
+			  type     AddressRange BridgeWindows DirectArea DmaBuf EcamWindow GuestBar GuestMemory GuestMemoryListener
 			           GuestMemoryRegion GuestPciFunction GuestPlatformDevice GuestPlatformInterrupt GuestPlatformRegion
 			           HotPlug HotPlugOptions InterruptSink PciBridge PciSlot PlacedBar Placement PlatformBusOptions
 			           PlatformLine PlatformPlacement PlatformSlot PlugOptions RootBusKvm RootBusOptions RootBusUpstream
 			           RootPortIdentity RootPortOptions SlotAddress TopologyOptions TopologyPlugOptions
 			core/pci/
-			  class    AssignedFunction
+			  class    AssignedFunction PeerMemory
 			  function assignOptions mappableAreas needsSharedReset planFunction planMachineReset relocateMsix
 			           requestAction resetMachine resetSteps walkCapabilities walkExtendedCapabilities
 			  const    ASSIGN_PROPERTIES
 			  type     AssignOptions AssignableDevice BarArea BarPlace BarPlan Capability CapabilityLists
 			           ExtendedCapability FunctionEvent FunctionPlan FunctionState HotResetMember IdentityOverrides
 			           InterruptMode MachineResetPlan MachineResetReport MachineResettable MappableInput MsixCapability
-			           MsixRelocation PlanInput RelocatedMsix RequestAction RequestPolicy ResetMethod ResetMethodInfo
-			           ResetOutcome ResetPlan ResetReport ResetStep ResetTraits SharedReset SharedResetCandidate Stretch
-			           Walk
+			           MsixRelocation PeerFunction PlanInput RelocatedMsix RequestAction RequestPolicy ResetMethod
+			           ResetMethodInfo ResetOutcome ResetPlan ResetReport ResetStep ResetTraits SharedReset
+			           SharedResetCandidate Stretch Walk
 			core/pci/quirks/
 			  function configMirror configWindow
 			  const    QUIRKS ati geforce rtl8168

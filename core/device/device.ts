@@ -269,8 +269,9 @@ export class VfioDevice implements Disposable {
 	 *   `kernel`, `disposed`
 	 * @example
 	 * ```ts
-	 * using bar = device.exportDmaBuf(0);
-	 * ioas.mapDmaBuf(0xe000_0000n, bar);
+	 * const registers = device.exportDmaBuf(0, 0, 4096);
+	 * console.log(registers.fd, registers.length);
+	 * registers[Symbol.dispose]();
 	 * ```
 	 */
 	exportDmaBuf(index: number, offset = 0, length?: number): DmaBuf {

@@ -55,6 +55,7 @@ export interface Place {
 
 /** A simulated host after boot. */
 class Booted {
+	protected readonly version: "6.12" | "7.2" = "6.12";
 	#linux: SimulatedLinux | undefined;
 	#kernel: SimProcess | undefined;
 
@@ -67,7 +68,7 @@ class Booted {
 		return this.#kernel;
 	}
 	protected boot(): SimulatedLinux {
-		return new SimulatedLinux({ host: Host.reference() });
+		return new SimulatedLinux({ host: Host.reference(), version: this.version });
 	}
 }
 
@@ -94,6 +95,11 @@ class Bound extends Booted {
 	get iommufd(): Iommufd {
 		return Iommufd.open(this.kernel);
 	}
+}
+
+/** One that exports BARs. */
+class Exporting extends Bound {
+	protected override readonly version = "7.2";
 }
 
 /** One that makes mediated devices. */
@@ -199,7 +205,7 @@ const PLACES = {
 			? { afterwards: RING_TWICE }
 			: { environment: Object.assign(new Vmm(), { raiseInterruptLine() {}, deliverMessage() {} }) },
 	"core/device/container.ts": () => ({ environment: new Bound() }),
-	"core/device/device.ts": () => ({ environment: new Bound() }),
+	"core/device/device.ts": () => ({ environment: new Exporting() }),
 	"core/device/io-address-space.ts": () => ({ environment: new Vmm() }),
 	"core/errors.ts": () => ({ environment: new Bound() }),
 	"core/failing-kernel.ts": () => ({
@@ -233,6 +239,7 @@ const PLACES = {
 		const candidate = (name: string): SharedResetCandidate => ({ name, needed: true, members });
 		return { environment: { gpu: candidate("0000:01:00.0"), audio: candidate("0000:01:00.1") } };
 	},
+	"core/pci/peer-memory.ts": () => ({ environment: new Vmm() }),
 	"core/pci/msix-relocation.ts": () => ({
 		environment: {
 			capability: {
