@@ -92,7 +92,7 @@ export class Group implements Disposable {
 		} catch (error) {
 			throw noIommu && isErrno(error, EPERM)
 				? needsRawIo(id, device, error)
-				: explainGroupNode(kernel, id, device, error);
+				: explainGroupNode(kernel, path, id, device, error);
 		}
 		const group = new Group(kernel, id, fd, path, noIommu);
 		try {

@@ -46,11 +46,14 @@ export function openByCdev(
 	releases.defer(() => attachment?.[Symbol.dispose]());
 	const node = passed ? undefined : openCdev(kernel, source, groupId as number);
 	const fd = passed ? source.fd : (node?.fd as number);
-	if (!passed) releases.defer(() => kernel.close(fd));
+	let ours = !passed;
+	releases.defer(() => {
+		if (ours) kernel.close(fd);
+	});
 	releases.use(options.addressSpace?.announce(fd, name) ?? { [Symbol.dispose]: () => {} });
 	const devid = bindCdev(iommufd, { name, fd, groupId, vfToken: options.vfToken });
 	// A descriptor that was passed is ours once it is bound: the kernel unbinds it with its last close only.
-	if (passed) releases.defer(() => kernel.close(fd));
+	ours = true;
 	const bound: BoundDevice = { name, fd, devid, groupId };
 	const { ioas, place } = choosePlace(iommufd, bound, sibling, options);
 	attachment = place;

@@ -5,6 +5,7 @@
  */
 import { KernelError, VfioError } from "../errors.ts";
 import type { Kernel } from "../kernel.ts";
+import { isErrno } from "../retry.ts";
 import { EACCES, EBUSY, ENODEV, ENOENT, ENXIO, EPERM } from "../uapi/errno.ts";
 import { planDevice, shellCommand } from "./bind-plan.ts";
 import { groupMembers } from "./groups.ts";
@@ -21,54 +22,82 @@ function allow(path: string): string[] {
 	];
 }
 
-/** `/dev/vfio/vfio` did not open. @param cause what open(2) threw */
-export function explainContainerNode(path: string, cause: unknown): unknown {
+/** What the usual answers of open(2) mean for one kind of node. */
+interface NodeAnswers {
+	/** The node, as remedies name it. */
+	readonly path: string;
+	/** The sentence up to the reason. */
+	readonly what: string;
+	/** Whom it was opened for. */
+	readonly device?: string;
+	/** There is no such node, or nothing behind it. */
+	missing(cause: KernelError): VfioError;
+	/** What EACCES says after "no permission", and what to do about it. */
+	readonly denied: { readonly where: string; readonly remedy: readonly string[] };
+}
+
+function explainNode(cause: unknown, { path, what, device, missing, denied }: NodeAnswers): unknown {
 	if (!(cause instanceof KernelError)) return cause;
-	const what = `Cannot open ${path}`;
+	const details = { cause, ...(device === undefined ? {} : { device }) };
 	switch (cause.errno) {
 		case ENOENT:
 		case ENODEV:
 		case ENXIO:
-			return new VfioError("no-vfio", `${what}: this kernel has no VFIO loaded`, {
-				cause,
+			return missing(cause);
+		case EPERM:
+			return new VfioError("no-permission", `${what}: ${FORBIDDEN}`, { ...details, remedy: allow(path) });
+		case EACCES:
+			return new VfioError("no-permission", `${what}: no permission${denied.where}`, {
+				...details,
+				remedy: denied.remedy,
+			});
+	}
+	return new VfioError("kernel", `${what}: ${cause.message}`, details);
+}
+
+/** The nodes of a subsystem of udev's, for good. */
+function udevRule(subsystem: string): string {
+	return `For good, give a Unix group the nodes: echo 'SUBSYSTEM=="${subsystem}", GROUP="kvm", MODE="0660"' | sudo tee /etc/udev/rules.d/10-vfio.rules`;
+}
+
+/** `/dev/vfio/vfio` did not open. @param cause what open(2) threw */
+export function explainContainerNode(path: string, cause: unknown): unknown {
+	const what = `Cannot open ${path}`;
+	return explainNode(cause, {
+		path,
+		what,
+		missing: (answer) =>
+			new VfioError("no-vfio", `${what}: this kernel has no VFIO loaded`, {
+				cause: answer,
 				remedy: [
 					"sudo modprobe vfio-pci",
 					"In a container, pass the nodes in: --device /dev/vfio/vfio --device /dev/vfio/<group>",
 				],
-			});
-		case EACCES:
-			return new VfioError("no-permission", `${what}: no permission`, { cause, remedy: [`sudo chmod 0666 ${path}`] });
-		case EPERM:
-			return new VfioError("no-permission", `${what}: ${FORBIDDEN}`, { cause, remedy: allow(path) });
-	}
-	return new VfioError("kernel", `${what}: ${cause.message}`, { cause });
+			}),
+		denied: { where: "", remedy: [`sudo chmod 0666 ${path}`] },
+	});
 }
 
 /** `/dev/iommu` did not open. @param cause what open(2) threw */
 export function explainIommuNode(path: string, cause: unknown): unknown {
-	if (!(cause instanceof KernelError)) return cause;
 	const what = `Cannot open ${path}`;
-	switch (cause.errno) {
-		case ENOENT:
-		case ENODEV:
-		case ENXIO:
-			return new VfioError("no-vfio", `${what}: this kernel has no iommufd loaded`, {
-				cause,
+	return explainNode(cause, {
+		path,
+		what,
+		missing: (answer) =>
+			new VfioError("no-vfio", `${what}: this kernel has no iommufd loaded`, {
+				cause: answer,
 				remedy: [
 					"sudo modprobe iommufd",
 					"A kernel without CONFIG_IOMMUFD has IOMMU groups only: leave iommufd out.",
 					`In a container, pass the node in: --device ${path}`,
 				],
-			});
-		case EPERM:
-			return new VfioError("no-permission", `${what}: ${FORBIDDEN}`, { cause, remedy: allow(path) });
-		case EACCES:
-			return new VfioError("no-permission", `${what}: no permission`, {
-				cause,
-				remedy: [`sudo chown "$USER" ${path}`, "Or have a launcher that may open it pass its descriptor."],
-			});
-	}
-	return new VfioError("kernel", `${what}: ${cause.message}`, { cause });
+			}),
+		denied: {
+			where: "",
+			remedy: [`sudo chown "$USER" ${path}`, "Or have a launcher that may open it pass its descriptor."],
+		},
+	});
 }
 
 /**
@@ -78,71 +107,49 @@ export function explainIommuNode(path: string, cause: unknown): unknown {
  * @param cause what open(2) threw
  */
 export function explainDeviceNode(path: string, device: string, cause: unknown): unknown {
-	if (!(cause instanceof KernelError)) return cause;
 	const what = `Cannot open ${device}`;
-	const details = { device, cause };
-	switch (cause.errno) {
-		case ENOENT:
-		case ENODEV:
-		case ENXIO:
-			return new VfioError("no-vfio", `${what}: there is no ${path}`, {
-				...details,
+	return explainNode(cause, {
+		path,
+		what,
+		device,
+		missing: (answer) =>
+			new VfioError("no-vfio", `${what}: there is no ${path}`, {
+				device,
+				cause: answer,
 				remedy: [`In a container, pass the nodes in: --device ${path} --device /dev/iommu`],
-			});
-		case EPERM:
-			return new VfioError("no-permission", `${what}: ${FORBIDDEN}`, { ...details, remedy: allow(path) });
-		case EACCES:
-			return new VfioError("no-permission", `${what}: no permission for ${path}`, {
-				...details,
-				remedy: [
-					`sudo chown "$USER" ${path}`,
-					`For good, give a Unix group the nodes: echo 'SUBSYSTEM=="vfio-dev", GROUP="kvm", MODE="0660"' | sudo tee /etc/udev/rules.d/10-vfio.rules`,
-				],
-			});
-	}
-	return new VfioError("kernel", `${what}: ${cause.message}`, details);
+			}),
+		denied: { where: ` for ${path}`, remedy: [`sudo chown "$USER" ${path}`, udevRule("vfio-dev")] },
+	});
 }
 
 /**
- * `/dev/vfio/<group>` did not open.
+ * A group's node, `/dev/vfio/<group>` or `/dev/vfio/noiommu-<group>`, did not open.
  *
  * @param device whom it was opened for
  * @param cause what open(2) threw
  */
-export function explainGroupNode(kernel: Kernel, group: number, device: string, cause: unknown): unknown {
-	if (!(cause instanceof KernelError)) return cause;
-	const path = `/dev/vfio/${group}`;
+export function explainGroupNode(kernel: Kernel, path: string, group: number, device: string, cause: unknown): unknown {
 	const what = `Cannot open IOMMU group ${group} of ${device}`;
-	const details = { device, cause };
-	switch (cause.errno) {
-		case ENOENT:
-		case ENODEV:
-		case ENXIO:
-			return noNode(kernel, group, device, cause);
-		case EPERM:
-			return new VfioError("no-permission", `${what}: ${FORBIDDEN}`, { ...details, remedy: allow(path) });
-		case EACCES:
-			return new VfioError("no-permission", `${what}: no permission for ${path}`, {
-				...details,
+	if (isErrno(cause, EBUSY))
+		return new VfioError(
+			"device-in-use",
+			`${what}: another process has ${path}, or a device of the group, open, and Linux gives them to one at a time`,
+			{
+				device,
+				cause,
 				remedy: [
-					`sudo chown "$USER" ${path}`,
-					`For good, give a Unix group the nodes: echo 'SUBSYSTEM=="vfio", GROUP="kvm", MODE="0660"' | sudo tee /etc/udev/rules.d/10-vfio.rules`,
+					`sudo fuser -v ${path} /dev/vfio/devices/* shows which process.`,
+					"End it, or close the device there.",
 				],
-			});
-		case EBUSY:
-			return new VfioError(
-				"device-in-use",
-				`${what}: another process has ${path}, or a device of the group, open, and Linux gives them to one at a time`,
-				{
-					...details,
-					remedy: [
-						`sudo fuser -v ${path} /dev/vfio/devices/* shows which process.`,
-						"End it, or close the device there.",
-					],
-				},
-			);
-	}
-	return new VfioError("kernel", `${what}: ${cause.message}`, details);
+			},
+		);
+	return explainNode(cause, {
+		path,
+		what,
+		device,
+		missing: (answer) => noNode(kernel, group, device, answer),
+		denied: { where: ` for ${path}`, remedy: [`sudo chown "$USER" ${path}`, udevRule("vfio")] },
+	});
 }
 
 /** No node, because no device of the group is with a VFIO driver. @param cause the kernel's answer */

@@ -90,10 +90,13 @@ export class HwptDirtyTracking implements DirtyTracking, Disposable {
 		}
 	}
 
+	/** A device that came later may record nothing, and the others are to stop all the same. */
 	stop(): void {
-		this.#requireSupport();
+		if (!this.#on) this.#requireSupport();
+		const stopped = new Releases();
+		for (const hwpt of this.#hwpts) stopped.defer(() => this.#switch(hwpt, false));
+		stopped[Symbol.dispose]();
 		this.#on = false;
-		for (const hwpt of this.#hwpts) this.#switch(hwpt, false);
 	}
 
 	bitmap(iova: bigint, size: bigint): Uint8Array {

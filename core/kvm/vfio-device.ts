@@ -24,14 +24,19 @@ import { callKvm } from "./call.ts";
 export class KvmVfioDevice implements Disposable {
 	readonly #kernel: Kernel;
 	readonly #fd: number;
+	/** The VMM has made it, and closes it. */
+	readonly #given: boolean;
 	/** The attribute is a pointer to a descriptor. */
 	readonly #pointed: Memory;
 	readonly #attribute = kvm_device_attr.create();
 	readonly #releases: Releases;
+	/** What KVM was told here. */
+	readonly #files = new Set<number>();
 
-	private constructor(kernel: Kernel, fd: number, pointed: Memory, releases: Releases) {
+	private constructor(kernel: Kernel, fd: number, given: boolean, pointed: Memory, releases: Releases) {
 		this.#kernel = kernel;
 		this.#fd = fd;
+		this.#given = given;
 		this.#pointed = pointed;
 		this.#releases = releases;
 		this.#attribute.group = KVM_DEV_VFIO_FILE;
@@ -53,18 +58,18 @@ export class KvmVfioDevice implements Disposable {
 		}
 		const releases = new Releases();
 		releases.defer(() => kernel.close(request.fd));
-		return KvmVfioDevice.#with(kernel, request.fd, releases);
+		return KvmVfioDevice.#with(kernel, request.fd, false, releases);
 	}
 
 	/** Uses a device that the VMM has made, and keeps. @param fd the device's descriptor */
 	static adopt(kernel: Kernel, fd: number): KvmVfioDevice {
-		return KvmVfioDevice.#with(kernel, fd, new Releases());
+		return KvmVfioDevice.#with(kernel, fd, true, new Releases());
 	}
 
-	static #with(kernel: Kernel, fd: number, releases: Releases): KvmVfioDevice {
+	static #with(kernel: Kernel, fd: number, given: boolean, releases: Releases): KvmVfioDevice {
 		try {
 			const pointed = releases.use(kernel.allocate(4));
-			return new KvmVfioDevice(kernel, fd, pointed, releases.move());
+			return new KvmVfioDevice(kernel, fd, given, pointed, releases.move());
 		} finally {
 			releases[Symbol.dispose]();
 		}
@@ -74,6 +79,7 @@ export class KvmVfioDevice implements Disposable {
 	add(file: number): void {
 		try {
 			this.#set(KVM_DEV_VFIO_FILE_ADD, file, `tell KVM of the VFIO file ${file}`);
+			this.#files.add(file);
 		} catch (error) {
 			if (!(error instanceof VfioError) || !isErrno(error.cause, EEXIST)) throw error;
 			throw new VfioError("already-attached", `Cannot tell KVM of the VFIO file ${file}: it knows it already`, {
@@ -84,11 +90,13 @@ export class KvmVfioDevice implements Disposable {
 
 	/** @throws VfioError `kernel` */
 	remove(file: number): void {
+		this.#files.delete(file);
 		this.#set(KVM_DEV_VFIO_FILE_DEL, file, `take the VFIO file ${file} from KVM`);
 	}
 
-	/** Closing it takes all files from KVM. */
+	/** Closing it takes all files from KVM; one that stays open is told of each. @throws VfioError `kernel` */
 	[Symbol.dispose](): void {
+		if (this.#given) for (const file of this.#files) this.#releases.defer(() => this.remove(file));
 		this.#releases[Symbol.dispose]();
 	}
 

@@ -6,6 +6,7 @@
  */
 import { VfioError } from "../errors.ts";
 import type { AccessWidth } from "../kernel.ts";
+import { Releases } from "../release.ts";
 import type { GuestPlatformDevice } from "./platform.ts";
 
 const PAGE_SIZE = 4096;
@@ -83,33 +84,37 @@ export class PlatformBus {
 	/**
 	 * Takes a device: places its regions, connects its interrupts.
 	 *
-	 * @throws VfioError `invalid-argument` when there is no room, or it is on the bus already; `interrupt-failed`. Nothing has
-	 *   changed then
+	 * @throws VfioError `invalid-argument` when there is no room, or it is on the bus already; `interrupt-failed`. The bus is
+	 *   then as before
 	 */
 	plug(device: GuestPlatformDevice): PlatformPlacement {
 		if (this.#devices.has(device)) throw this.#refuse(device, "it is on the bus already");
 		const before = this.#regions;
-		const placed = device.regions.map(({ index, size }) => this.#place(device, index, size, before));
-		const interrupts = this.#freeInterrupts(device, before);
+		const undo = new Releases();
+		undo.defer(() => {
+			this.#regions = before;
+		});
 		try {
+			const placed = device.regions.map(({ index, size }) => this.#place(device, index, size));
+			const interrupts = this.#freeInterrupts(device);
 			device.plug({
 				directAreasChanged: (region) => {
 					const at = placed.find(({ index }) => index === region);
 					if (at) this.#options.directAreasChanged?.(device, region, BigInt(at.start));
 				},
 			});
+			undo.defer(() => device.unplug());
 			device.interrupts.forEach(({ index }, order) => {
 				this.#connect(device, index, interrupts[order] as number);
 			});
-		} catch (error) {
-			this.#regions = before;
-			device.unplug();
-			throw error;
+			undo.move();
+			for (const interrupt of interrupts) this.#taken.add(interrupt);
+			const placement = { regions: placed.map(({ start }) => BigInt(start)), interrupts };
+			this.#devices.set(device, placement);
+			return placement;
+		} finally {
+			undo[Symbol.dispose]();
 		}
-		for (const interrupt of interrupts) this.#taken.add(interrupt);
-		const placement = { regions: placed.map(({ start }) => BigInt(start)), interrupts };
-		this.#devices.set(device, placement);
-		return placement;
 	}
 
 	/** Takes a device out. @throws VfioError `invalid-argument` when it is not on the bus */
@@ -161,31 +166,27 @@ export class PlatformBus {
 	}
 
 	/** Each region has its pages to itself, so that it can be mapped. */
-	#place(device: GuestPlatformDevice, index: number, size: number, before: PlacedRegion[]): PlacedRegion {
-		const pages = Math.ceil(size / PAGE_SIZE) * PAGE_SIZE;
+	#place(device: GuestPlatformDevice, index: number, size: number): PlacedRegion {
+		const pages = Math.max(1, Math.ceil(size / PAGE_SIZE)) * PAGE_SIZE;
 		const windowEnd = Number(this.#options.base + this.#options.size);
 		let start = Number(this.#options.base);
 		for (const region of this.#regions) {
 			if (start + pages <= region.start) break;
 			start = region.pageEnd;
 		}
-		if (start + pages > windowEnd) {
-			this.#regions = before;
+		if (start + pages > windowEnd)
 			throw this.#refuse(device, `region ${index} of ${size} bytes does not fit into what is left of its window`);
-		}
 		const placed = { device, index, start, end: start + size, pageEnd: start + pages };
 		this.#regions = [...this.#regions, placed].sort((a, b) => a.start - b.start);
 		return placed;
 	}
 
-	#freeInterrupts({ interrupts, name }: GuestPlatformDevice, before: PlacedRegion[]): number[] {
+	#freeInterrupts(device: GuestPlatformDevice): number[] {
 		const { first, count } = this.#options.interrupts;
 		const free = Array.from({ length: count }, (_, index) => first + index).filter((one) => !this.#taken.has(one));
-		if (free.length < interrupts.length) {
-			this.#regions = before;
-			throw this.#refuse({ name }, `it has ${interrupts.length} interrupts, and ${free.length} are left`);
-		}
-		return free.slice(0, interrupts.length);
+		const wanted = device.interrupts.length;
+		if (free.length < wanted) throw this.#refuse(device, `it has ${wanted} interrupts, and ${free.length} are left`);
+		return free.slice(0, wanted);
 	}
 
 	#connect(device: GuestPlatformDevice, index: number, interrupt: number): void {
@@ -196,7 +197,7 @@ export class PlatformBus {
 		});
 	}
 
-	#refuse({ name }: { readonly name: string }, reason: string): VfioError {
+	#refuse({ name }: GuestPlatformDevice, reason: string): VfioError {
 		return new VfioError("invalid-argument", `Cannot change ${name} on the platform bus: ${reason}`, { device: name });
 	}
 }

@@ -5,6 +5,7 @@
  */
 import { VfioError } from "../errors.ts";
 import type { AccessWidth } from "../kernel.ts";
+import { Releases } from "../release.ts";
 import {
 	PCI_BRIDGE_CONTROL,
 	PCI_BRIDGE_CTL_BUS_RESET,
@@ -133,9 +134,13 @@ export class RootPort implements PciBridge {
 	}
 
 	unplug(): void {
-		for (const fn of this.#secondary?.functions ?? []) this.#secondary?.unplug(fn);
-		this.#slot = undefined;
-		this.#secondary = undefined;
+		const releases = new Releases();
+		releases.defer(() => {
+			this.#slot = undefined;
+			this.#secondary = undefined;
+		});
+		for (const fn of this.#secondary?.functions ?? []) releases.defer(() => this.#secondary?.unplug(fn));
+		releases[Symbol.dispose]();
 	}
 
 	configRead(offset: number, width: AccessWidth): number {

@@ -4,6 +4,7 @@
  * @module
  */
 import { VfioError } from "../errors.ts";
+import { Releases } from "../release.ts";
 import type { HotPlugOptions, PciBus, PlugOptions } from "./bus.ts";
 import type { AddressDecoder } from "./decoder.ts";
 import { type EcamWindow, HostBridge } from "./host-bridge.ts";
@@ -190,11 +191,10 @@ export class PciTopology implements Disposable {
 	 * @throws what the function's `unplug` throws; it is out all the same
 	 */
 	unplug(fn: GuestPciFunction): void {
-		for (const bus of this.#buses) {
-			if (bus.addressOf(fn) !== undefined) bus.unplug(fn);
-		}
+		const bus = this.#buses.find((candidate) => candidate.addressOf(fn) !== undefined);
 		const port = this.#ports.indexOf(fn as RootPort);
 		if (port >= 0) this.#ports.splice(port, 1);
+		bus?.unplug(fn);
 	}
 
 	/** The machine was reset. What the guest was asked to let go of leaves. */
@@ -213,9 +213,15 @@ export class PciTopology implements Disposable {
 		throw new VfioError("invalid-argument", `Cannot ${action} ${fn.name}: it is not plugged in`, { device: fn.name });
 	}
 
-	/** Unplugs everything, last plugged first as far as buses tell; the functions themselves stay their owner's. */
+	/**
+	 * Unplugs everything, highest address first; the functions themselves stay their owner's.
+	 *
+	 * @throws what the functions' `unplug` throws, after all are out
+	 */
 	[Symbol.dispose](): void {
-		for (const fn of this.root.functions.reverse()) this.root.unplug(fn);
+		const releases = new Releases();
+		for (const fn of this.root.functions) releases.defer(() => this.root.unplug(fn));
 		this.#ports.length = 0;
+		releases[Symbol.dispose]();
 	}
 }

@@ -117,6 +117,7 @@ export class Peripherals implements Disposable {
 			this.#entries.set(fn, { id, owned: opened, request: undefined });
 			releases.defer(() => this.#entries.delete(fn));
 			topology.hotPlug(fn, place);
+			releases.defer(() => topology.unplug(fn));
 			if (!options.requireRoom) this.#lookForRoom(fn, bus.name);
 			releases.move();
 		} finally {

@@ -4,7 +4,11 @@ import { VfioDevice } from "../../core/device/device.ts";
 import { bindGroup } from "../../core/host/bind.ts";
 import { Ioas } from "../../core/iommu/ioas.ts";
 import { Iommufd } from "../../core/iommu/iommufd.ts";
-import { IOMMU_HWPT_SET_DIRTY_TRACKING } from "../../core/uapi/iommufd.ts";
+import {
+	IOMMU_GET_HW_INFO,
+	IOMMU_HWPT_DIRTY_TRACKING_ENABLE,
+	IOMMU_HWPT_SET_DIRTY_TRACKING,
+} from "../../core/uapi/iommufd.ts";
 import { Host, type SimProcess, SimulatedLinux, VirtualClock } from "../../kernel-sim/mod.ts";
 import { vfioError } from "../core/support/error.ts";
 import { withCalls } from "../core/support/with-calls.ts";
@@ -90,6 +94,35 @@ describe("dirty tracking of an address space of iommufd", () => {
 		expect(vfioError(() => nvme.iommu.dirty.start()).message).toContain("Cannot start tracking dirty pages");
 		expect(vfioError(() => nvme.iommu.dirty.bitmap(0n, 4096n)).message).toContain("was not started");
 		close(nvme, other);
+	});
+
+	it("is stopped in every page table, also when a device has come that records nothing, or one does not stop", () => {
+		let recording = true;
+		let stopping = true;
+		const forgetful = withCalls(kernel, {
+			ioctl: (fd, request, argument) => {
+				const on = argument instanceof Uint8Array && argument[4] === IOMMU_HWPT_DIRTY_TRACKING_ENABLE;
+				const refused =
+					(request === IOMMU_GET_HW_INFO && !recording) ||
+					(request === IOMMU_HWPT_SET_DIRTY_TRACKING && !on && !stopping);
+				return kernel.ioctl(fd, refused ? 0xdead : request, argument);
+			},
+		});
+		const other = Iommufd.open(forgetful);
+		const own = Ioas.allocate(other);
+		const nvme = VfioDevice.open(forgetful, NVME, { ioas: own });
+		own.dirty.start();
+		recording = false;
+		edu[Symbol.dispose]();
+		const late = VfioDevice.open(forgetful, EDU, { ioas: own });
+		expect(vfioError(() => own.dirty.start()).code).toBe("unsupported-iommu");
+		stopping = false;
+		expect(vfioError(() => own.dirty.stop()).message).toContain("Cannot stop tracking dirty pages");
+		stopping = true;
+		own.dirty.stop();
+		late[Symbol.dispose]();
+		expect(vfioError(() => own.dirty.bitmap(0n, 4096n)).message).toContain("was not started");
+		close(nvme, own, other);
 	});
 
 	it("has devices share a page table that records, and one that comes later records as well", () => {

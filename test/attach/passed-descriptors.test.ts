@@ -114,6 +114,25 @@ describe("a process without privileges", () => {
 		expect(leaks()).toEqual([]);
 	});
 
+	it("F-06 a passed character device is taken back from KVM before it is closed", () => {
+		const { child, fds } = handOver(cdevOf(EDU), "/dev/iommu");
+		const fd = fds[0] as number;
+		const log: string[] = [];
+		const noting = withCalls(child, {
+			close: (closed) => {
+				if (closed === fd) log.push("close");
+				child.close(closed);
+			},
+		});
+		const kvm = { addFile: () => void log.push("add"), removeFile: () => void log.push("remove") };
+		const iommufd = Iommufd.fromFd(noting, fds[1] as number);
+		const device = VfioDevice.open(noting, { fd }, { addressSpace: new IoAddressSpace(noting, { iommufd, kvm }) });
+		iommufd[Symbol.dispose]();
+		device[Symbol.dispose]();
+		expect(log).toEqual(["add", "remove", "close"]);
+		expect(leaks()).toEqual([]);
+	});
+
 	it("F-03 is told which node of iommufd it may not open", () => {
 		const admin = Iommufd.fromFd(launcher, launcher.open("/dev/iommu", O_RDWR));
 		const { child, fds } = handOver("/dev/iommu");

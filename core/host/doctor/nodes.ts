@@ -41,7 +41,7 @@ export const GROUP_NODE: Check<DeviceSubject> = {
 		}
 		const refusal = tryOpen(kernel, path);
 		if (!refusal) return { level: "ok", text: `This process may open ${path}, and nobody has it open` };
-		const error = explainGroupNode(kernel, group, name, refusal);
+		const error = explainGroupNode(kernel, path, group, name, refusal);
 		if (error instanceof VfioError && error.code === "device-in-use") return outcomeOf(error, obstacle(subject));
 		if (error instanceof VfioError && (error.code === "not-bound" || error.code === "no-vfio"))
 			return {

@@ -2,7 +2,7 @@ import { beforeEach, describe, expect, it } from "vitest";
 import { VfioDevice } from "../../../core/device/device.ts";
 import { IoAddressSpace } from "../../../core/device/io-address-space.ts";
 import type { MapReport } from "../../../core/iommu/memory-map.ts";
-import { EPERM } from "../../../core/uapi/errno.ts";
+import { EACCES, EPERM } from "../../../core/uapi/errno.ts";
 import { VFIO_NOIOMMU_IOMMU, VFIO_SET_IOMMU } from "../../../core/uapi/vfio.ts";
 import { vfioError } from "../support/error.ts";
 import { FakeVfio } from "../support/fake-vfio.ts";
@@ -81,6 +81,13 @@ describe("a group without an IOMMU", () => {
 		expect([error.code, error.errno]).toEqual(["no-permission", EPERM]);
 		expect(error.message).toContain("CAP_SYS_RAWIO");
 		expect(fake.leaks).toEqual([]);
+	});
+
+	it("that does not open names the node that it has", () => {
+		fake.kernel.nodes.set("/dev/vfio/noiommu-12", () => fake.kernel.fail(EACCES, "open", "/dev/vfio/noiommu-12"));
+		const error = vfioError(() => open());
+		expect(error.message).toBe(`Cannot open IOMMU group 12 of ${ADDRESS}: no permission for /dev/vfio/noiommu-12`);
+		expect(error.remedy[0]).toBe('sudo chown "$USER" /dev/vfio/noiommu-12');
 	});
 
 	it("is not what a group of mediated devices is, though Linux calls it the same", () => {

@@ -93,4 +93,27 @@ describe("PlatformBus", () => {
 		expect(vfioError(() => made.plug(fits)).message).toMatch(/it is on the bus already/);
 		expect(vfioError(() => made.unplug(device("c", []))).message).toMatch(/it is not on the bus/);
 	});
+
+	it("leaves a device alone that does not let itself be plugged in, since another bus may have it", () => {
+		const { made } = bus(0x3000n, 1);
+		const elsewhere = device("a", [0x1000], 1);
+		const refusing = {
+			...elsewhere,
+			plug: () => {
+				throw new Error("it is plugged in already");
+			},
+		};
+		expect(() => made.plug(refusing)).toThrow("it is plugged in already");
+		expect(elsewhere.calls).toEqual([]);
+		expect(made.plug(device("b", [0x3000], 1)).regions).toEqual([0xc000000n]);
+	});
+
+	it("a region without bytes hides no other", () => {
+		const { made } = bus();
+		made.plug(device("a", [0x1000]));
+		const { regions } = made.plug(device("b", [0, 0x1000]));
+		made.plug(device("c", [0]));
+		expect(regions[1]).not.toBe(regions[0]);
+		expect([made.read(0xc000010, 4), made.read(Number(regions[1]) + 0x10, 4)]).toEqual([0x14, 0x1014]);
+	});
 });

@@ -186,3 +186,32 @@ describe("RootPort reset", () => {
 		expect(port.configRead(SLOT_STATUS, 2) & 0x40).toBe(0x40);
 	});
 });
+
+describe("PciTopology", () => {
+	/** A function that fails to leave. */
+	class Stuck extends FakeFunction {
+		override unplug(): void {
+			super.unplug();
+			throw new Error(`${this.name} does not let go`);
+		}
+	}
+
+	it("unplug() of a root port takes out everything below, whatever fails there, and forgets the port", () => {
+		const first = new Stuck("first");
+		const second = new FakeFunction("second");
+		pci.addRootPort("rp2");
+		pci.plug(first, { bus: "rp2", address: parseSlotAddress("0.0"), multifunction: true });
+		pci.plug(second, { bus: "rp2", address: parseSlotAddress("0.1") });
+		expect(() => pci.unplug(pci.rootPorts[1] as RootPort)).toThrow("first does not let go");
+		expect([first.slot, second.slot, pci.busNames]).toEqual([undefined, undefined, ["pcie.0", "rp1"]]);
+	});
+
+	it("dispose takes out everything, whatever fails", () => {
+		const other = new FakeFunction("other");
+		pci.plug(other);
+		const stuck = new Stuck("stuck");
+		pci.plug(stuck);
+		expect(() => pci[Symbol.dispose]()).toThrow("stuck does not let go");
+		expect([fn.slot, stuck.slot, other.slot, pci.root.functions]).toEqual([undefined, undefined, undefined, []]);
+	});
+});
