@@ -330,9 +330,8 @@ export class SimulatedLinux {
 		for (const [id, members] of machine.groups) this.#addGroup(id, members);
 		for (const options of BUILT_IN_DRIVERS) this.pci.addDriver(new NativeDriver(options));
 		const { version, parameters } = this;
-		const iommufd = parameters.modules.includes("iommufd");
 		const noIommu = { add: (device: PciDevice) => this.#addNoIommuGroup(device), remove: this.#removeMadeGroup };
-		const vfioPci = new VfioPciDriver({ machine, version, parameters, iommufd, noIommu }, this.vfio);
+		const vfioPci = new VfioPciDriver({ machine, version, parameters, noIommu }, this.vfio);
 		if (vfio) this.pci.addDriver(vfioPci);
 		const onPlatform = new Set(machine.platformDevices.map(({ name }) => name));
 		const onPci = [...host.drivers].filter(([name]) => !onPlatform.has(name));

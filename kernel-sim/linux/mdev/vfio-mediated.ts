@@ -3,10 +3,9 @@
  *
  * @module
  */
-import { EINVAL, EPERM } from "../../../core/uapi/errno.ts";
-import { MAP_SHARED, PROT_EXEC } from "../../../core/uapi/fcntl.ts";
+import { EINVAL } from "../../../core/uapi/errno.ts";
 import { VFIO_DEVICE_FEATURE } from "../../../core/uapi/vfio.ts";
-import { type IoctlArgument, OpenFile } from "../file.ts";
+import type { IoctlArgument } from "../file.ts";
 import { IommufdAccess } from "../iommufd/access.ts";
 import type { IommufdBinding } from "../iommufd/binding.ts";
 import type { IommufdFile } from "../iommufd/file.ts";
@@ -14,7 +13,9 @@ import type { SimProcess } from "../process.ts";
 import type { RegionMapping } from "../region-mapping.ts";
 import type { VfioDeviceOps } from "../vfio/device.ts";
 import { deviceFeature } from "../vfio/device-feature.ts";
+import { VfioDeviceFile } from "../vfio/device-file.ts";
 import type { EmulatedDma } from "../vfio/emulated-dma.ts";
+import type { RegisteredDevice } from "../vfio/registered-device.ts";
 import type { MdevDevice } from "./mdev-device.ts";
 import type { MediatedDevice } from "./mediated-device.ts";
 
@@ -48,8 +49,8 @@ export class VfioMediated implements VfioDeviceOps {
 		this.mediated.close?.();
 	}
 
-	file(): OpenFile {
-		return new MediatedFile(this);
+	file(record: RegisteredDevice): VfioDeviceFile {
+		return new MediatedFile(record, this);
 	}
 
 	/** Compared as a whole: there are no options behind the name. */
@@ -63,15 +64,15 @@ export class VfioMediated implements VfioDeviceOps {
 }
 
 /** A descriptor of an open mediated device. */
-class MediatedFile extends OpenFile {
+class MediatedFile extends VfioDeviceFile {
 	readonly #ops: VfioMediated;
 
-	constructor(ops: VfioMediated) {
-		super("anon_inode:[vfio-device]");
+	constructor(record: RegisteredDevice, ops: VfioMediated) {
+		super(record);
 		this.#ops = ops;
 	}
 
-	override ioctl(process: SimProcess, request: number, argument: IoctlArgument): number {
+	protected override request(process: SimProcess, request: number, argument: IoctlArgument): number {
 		const { mediated } = this.#ops;
 		return request === VFIO_DEVICE_FEATURE
 			? deviceFeature(mediated, process, argument)
@@ -86,19 +87,7 @@ class MediatedFile extends OpenFile {
 		return this.#ops.mediated.write(offset, buffer);
 	}
 
-	override mmap(
-		process: SimProcess,
-		length: number,
-		protection: number,
-		flags: number,
-		offset: number,
-	): RegionMapping | number {
-		if ((protection & PROT_EXEC) !== 0 && process.linux.version !== "6.12") return -EPERM;
-		if ((flags & MAP_SHARED) === 0) return -EINVAL;
+	protected override map(length: number, protection: number, offset: number): RegionMapping | number {
 		return this.#ops.mediated.mmap?.(this, length, protection, offset) ?? -EINVAL;
-	}
-
-	override fdinfo(): string {
-		return "";
 	}
 }

@@ -3,10 +3,8 @@
  *
  * @module
  */
-import { EINVAL, ENOTTY, EPERM } from "../../../core/uapi/errno.ts";
-import { MAP_SHARED, PROT_EXEC } from "../../../core/uapi/fcntl.ts";
+import { EINVAL, ENOTTY } from "../../../core/uapi/errno.ts";
 import {
-	VFIO_DEVICE_BIND_IOMMUFD,
 	VFIO_DEVICE_FEATURE,
 	VFIO_DEVICE_GET_INFO,
 	VFIO_DEVICE_GET_IRQ_INFO,
@@ -18,12 +16,13 @@ import {
 	VFIO_DEVICE_SET_IRQS,
 	VFIO_PCI_BAR5_REGION_INDEX,
 } from "../../../core/uapi/vfio.ts";
-import { type IoctlArgument, OpenFile } from "../file.ts";
+import type { IoctlArgument } from "../file.ts";
 import type { SimProcess } from "../process.ts";
 import { RegionMapping } from "../region-mapping.ts";
-import { readBindRequest } from "../vfio/cdev-file.ts";
 import { deviceFeature } from "../vfio/device-feature.ts";
+import { VfioDeviceFile } from "../vfio/device-file.ts";
 import { REGION_STRIDE } from "../vfio/region-offset.ts";
+import type { RegisteredDevice } from "../vfio/registered-device.ts";
 import { BarMemory } from "./bar-memory.ts";
 import { getInfo, getIrqInfo, getRegionInfo } from "./device-info.ts";
 import { getHotResetInfo, hotReset } from "./hot-reset.ts";
@@ -32,16 +31,16 @@ import { setIrqs } from "./set-irqs.ts";
 
 const PAGE_SIZE = 4096;
 
-/** What VFIO_GROUP_GET_DEVICE_FD returns a descriptor of. All of a device share its one open instance. */
-export class DeviceFile extends OpenFile {
+/** A descriptor of it. All of a device share its one open instance. */
+export class DeviceFile extends VfioDeviceFile {
 	readonly opened: OpenDevice;
 
-	constructor(opened: OpenDevice) {
-		super("anon_inode:[vfio-device]");
+	constructor(record: RegisteredDevice, opened: OpenDevice) {
+		super(record);
 		this.opened = opened;
 	}
 
-	override ioctl(process: SimProcess, request: number, argument: IoctlArgument): number {
+	protected override request(process: SimProcess, request: number, argument: IoctlArgument): number {
 		this.opened.power.wake();
 		const answer = this.#dispatch(process, request, argument);
 		this.opened.idle();
@@ -68,8 +67,6 @@ export class DeviceFile extends OpenFile {
 				return this.opened.ioEventFds.set(process, argument);
 			case VFIO_DEVICE_FEATURE:
 				return deviceFeature(this.opened, process, argument);
-			case VFIO_DEVICE_BIND_IOMMUFD:
-				return this.opened.bound.options.iommufd ? refuseBind(argument, this.opened.bound.options.version) : -ENOTTY;
 			default:
 				return -ENOTTY;
 		}
@@ -89,17 +86,8 @@ export class DeviceFile extends OpenFile {
 		return answer;
 	}
 
-	override mmap(
-		_process: SimProcess,
-		length: number,
-		protection: number,
-		flags: number,
-		offset: number,
-	): RegionMapping | number {
+	protected override map(length: number, protection: number, offset: number): RegionMapping | number {
 		const { bound } = this.opened;
-		// Anonymous files are noexec since 6.17, and that is checked before the driver is asked.
-		if ((protection & PROT_EXEC) !== 0 && bound.options.version !== "6.12") return -EPERM;
-		if ((flags & MAP_SHARED) === 0) return -EINVAL;
 		const index = Math.floor(offset / REGION_STRIDE);
 		const start = offset % REGION_STRIDE;
 		if (index > VFIO_PCI_BAR5_REGION_INDEX || !this.opened.canMap(index)) return -EINVAL;
@@ -108,15 +96,4 @@ export class DeviceFile extends OpenFile {
 		this.opened.claim(index);
 		return new RegionMapping(this, new BarMemory(bound, index, start), length, protection);
 	}
-
-	override fdinfo(): string {
-		const { bound } = this.opened;
-		return bound.options.version === "6.12" ? "" : `vfio-device-syspath: ${bound.device.syspath}\n`;
-	}
-}
-
-/** A descriptor from a group is bound already, by other means: whatever the arguments, it is refused. */
-function refuseBind(argument: IoctlArgument, version: "6.12" | "7.2"): number {
-	const request = readBindRequest(argument, version);
-	return typeof request === "number" ? request : -EINVAL;
 }

@@ -6,7 +6,6 @@
 import type { PciFunction } from "../../hardware/function.ts";
 import type { Machine } from "../../hardware/topology.ts";
 import type { PciDevice } from "../driver.ts";
-import type { OpenFile } from "../file.ts";
 import type { VfioDeviceOps } from "../vfio/device.ts";
 import { matchDeviceName } from "../vfio/device-name.ts";
 import type { RegisteredDevice } from "../vfio/registered-device.ts";
@@ -77,9 +76,9 @@ export class VfioPciDevice implements VfioDeviceOps, MemoryGate, VfTokenHolder {
 		if (this.needsReset) resetBusIfIdle(this);
 	}
 
-	file(): OpenFile {
+	file(record: RegisteredDevice): DeviceFile {
 		if (!this.#opened) throw new Error(`Cannot make a file of ${this.name}: it is not open`);
-		return new DeviceFile(this.#opened);
+		return new DeviceFile(record, this.#opened);
 	}
 
 	/** Peer-to-peer DMA may outlive the close: then only the hardware decides. */

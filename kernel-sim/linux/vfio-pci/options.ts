@@ -22,8 +22,6 @@ export interface VfioPciOptions {
 	readonly version: "6.12" | "7.2";
 	/** Those of the module `vfio_pci` are read when they matter. */
 	readonly parameters: ModuleParameters;
-	/** The kernel knows of character devices; false when left out. */
-	readonly iommufd?: boolean;
 	/** Makes groups for devices without an IOMMU; absent where the kernel cannot give those to users. */
 	readonly noIommu?: NoIommuGroups;
 }

@@ -3,8 +3,7 @@
  *
  * @module
  */
-import { EINVAL, ENOTTY, EPERM } from "../../../core/uapi/errno.ts";
-import { MAP_SHARED, PROT_EXEC } from "../../../core/uapi/fcntl.ts";
+import { ENOTTY } from "../../../core/uapi/errno.ts";
 import {
 	VFIO_DEVICE_FEATURE,
 	VFIO_DEVICE_GET_INFO,
@@ -13,24 +12,26 @@ import {
 	VFIO_DEVICE_RESET,
 	VFIO_DEVICE_SET_IRQS,
 } from "../../../core/uapi/vfio.ts";
-import { type IoctlArgument, OpenFile } from "../file.ts";
+import type { IoctlArgument } from "../file.ts";
 import type { SimProcess } from "../process.ts";
 import { RegionMapping } from "../region-mapping.ts";
 import { deviceFeature } from "../vfio/device-feature.ts";
+import { VfioDeviceFile } from "../vfio/device-file.ts";
+import type { RegisteredDevice } from "../vfio/registered-device.ts";
 import { getInfo, getIrqInfo, getRegionInfo } from "./device-info.ts";
 import type { OpenPlatformDevice } from "./open-device.ts";
 import { setIrqs } from "./set-irqs.ts";
 
-/** What VFIO_GROUP_GET_DEVICE_FD returns a descriptor of. All of a device share its one open instance. */
-export class PlatformDeviceFile extends OpenFile {
+/** A descriptor of it. All of a device share its one open instance. */
+export class PlatformDeviceFile extends VfioDeviceFile {
 	readonly opened: OpenPlatformDevice;
 
-	constructor(opened: OpenPlatformDevice) {
-		super("anon_inode:[vfio-device]");
+	constructor(record: RegisteredDevice, opened: OpenPlatformDevice) {
+		super(record);
 		this.opened = opened;
 	}
 
-	override ioctl(process: SimProcess, request: number, argument: IoctlArgument): number {
+	protected override request(process: SimProcess, request: number, argument: IoctlArgument): number {
 		switch (request) {
 			case VFIO_DEVICE_GET_INFO:
 				return getInfo(this.opened, argument);
@@ -57,22 +58,8 @@ export class PlatformDeviceFile extends OpenFile {
 		return this.opened.regions.write(offset, buffer);
 	}
 
-	override mmap(
-		_process: SimProcess,
-		length: number,
-		protection: number,
-		flags: number,
-		offset: number,
-	): RegionMapping | number {
-		// Anonymous files are noexec since 6.17, and that is checked before the driver is asked.
-		if ((protection & PROT_EXEC) !== 0 && this.opened.bound.version !== "6.12") return -EPERM;
-		if ((flags & MAP_SHARED) === 0) return -EINVAL;
+	protected override map(length: number, protection: number, offset: number): RegionMapping | number {
 		const region = this.opened.regions.map(offset, length, protection);
 		return typeof region === "number" ? region : new RegionMapping(this, region, length, protection);
-	}
-
-	override fdinfo(): string {
-		const { bound } = this.opened;
-		return bound.version === "6.12" ? "" : `vfio-device-syspath: ${bound.device.syspath}\n`;
 	}
 }

@@ -3,10 +3,10 @@
  *
  * @module
  */
-import type { OpenFile } from "../file.ts";
 import type { IommuGroup } from "../iommu-group.ts";
 import type { PlatformBusDevice } from "../platform/device.ts";
 import type { VfioDeviceOps } from "../vfio/device.ts";
+import type { RegisteredDevice } from "../vfio/registered-device.ts";
 import { PlatformDeviceFile } from "./device-file.ts";
 import type { InterruptNumbers } from "./interrupt-numbers.ts";
 import { OpenPlatformDevice } from "./open-device.ts";
@@ -65,9 +65,9 @@ export class VfioPlatformDevice implements VfioDeviceOps {
 		opened?.close();
 	}
 
-	file(): OpenFile {
+	file(record: RegisteredDevice): PlatformDeviceFile {
 		if (!this.#opened) throw new Error(`Cannot make a file of ${this.name}: it is not open`);
-		return new PlatformDeviceFile(this.#opened);
+		return new PlatformDeviceFile(record, this.#opened);
 	}
 
 	/** The whole name, and nothing behind it. */

@@ -76,6 +76,7 @@ export class Vfio {
 		const device = new RegisteredDevice(ops, group, this.#freeIndex(), {
 			clock: this.#clock,
 			version: this.#platform.version,
+			hasCharacterDevices: this.#iommufd !== undefined,
 		});
 		this.#devices.set(ops, device);
 		group.members++;

@@ -5,10 +5,11 @@
  */
 
 import type { BusDevice } from "../device.ts";
-import type { OpenFile } from "../file.ts";
 import type { IommufdBinding } from "../iommufd/binding.ts";
 import type { IommufdFile } from "../iommufd/file.ts";
+import type { VfioDeviceFile } from "./device-file.ts";
 import type { EmulatedDma } from "./emulated-dma.ts";
+import type { RegisteredDevice } from "./registered-device.ts";
 
 /** A device that a VFIO driver such as vfio-pci offers to its group. */
 export interface VfioDeviceOps {
@@ -26,8 +27,12 @@ export interface VfioDeviceOps {
 	open(dma?: EmulatedDma): number;
 	/** The last file is gone. */
 	close(): void;
-	/** The file for a new descriptor. All files share the one open device; the core learns of each one's release by itself. */
-	file(): OpenFile;
+	/**
+	 * The file for a new descriptor. All files share the one open device; the core learns of each one's release by itself.
+	 *
+	 * @param record the core's of this device
+	 */
+	file(record: RegisteredDevice): VfioDeviceFile;
 	/**
 	 * Whether a VFIO_GROUP_GET_DEVICE_FD string names this device. Called before the device is opened.
 	 *

@@ -18,6 +18,13 @@ import type { VfioGroup } from "./group.ts";
 /** How often the user is asked again to let go of the device, nanoseconds. */
 const REQUEST_INTERVAL = 10_000_000_000;
 
+/** What a device needs of its kernel. */
+export interface DeviceContext {
+	readonly clock: Clock;
+	readonly version: "6.12" | "7.2";
+	readonly hasCharacterDevices: boolean;
+}
+
 /** A device in a group. Every file of it shares the one open device. */
 export class RegisteredDevice {
 	readonly ops: VfioDeviceOps;
@@ -25,6 +32,8 @@ export class RegisteredDevice {
 	/** Its number in /sys/.../vfio-dev. */
 	readonly index: number;
 	readonly version: "6.12" | "7.2";
+	/** The kernel gives devices character devices, which can be bound to an open /dev/iommu. */
+	readonly hasCharacterDevices: boolean;
 	readonly #clock: Clock;
 	/** Files of its character device, bound or not, and of the open device: they keep its driver. */
 	#files = 0;
@@ -37,12 +46,13 @@ export class RegisteredDevice {
 	#leaving: Sleep | undefined;
 	#nextRequest: Disposable | undefined;
 
-	constructor(ops: VfioDeviceOps, group: VfioGroup, index: number, context: { clock: Clock; version: "6.12" | "7.2" }) {
+	constructor(ops: VfioDeviceOps, group: VfioGroup, index: number, context: DeviceContext) {
 		this.ops = ops;
 		this.group = group;
 		this.index = index;
 		this.#clock = context.clock;
 		this.version = context.version;
+		this.hasCharacterDevices = context.hasCharacterDevices;
 	}
 
 	/** How many files of the open device there are. */
@@ -148,7 +158,7 @@ export class RegisteredDevice {
 	#file(): OpenFile {
 		this.#openCount++;
 		this.#files++;
-		const file = this.ops.file();
+		const file = this.ops.file(this);
 		file.coherent = this.group.coherent;
 		file.whenReleased(() => this.#fileReleased());
 		return file;

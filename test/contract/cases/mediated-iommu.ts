@@ -131,4 +131,17 @@ export const mediatedIommuCases: readonly Case[] = [
 			t.is(destroy(t, iommu, id), "EBUSY");
 		},
 	},
+	{
+		id: "I.13/268b",
+		name: "a descriptor from its group is bound already; a kernel without iommufd does not know the request",
+		needs: needsMtty,
+		run(t) {
+			const { fd } = openMtty(t);
+			const refused = t.host.iommufd ? "EINVAL" : "ENOTTY";
+			t.is(bind(t, fd, -1).answer, refused);
+			t.is(bind(t, fd, t.container(), { argsz: 15 }).answer, refused);
+			t.is(t.ioctl(fd, vfio.VFIO_DEVICE_BIND_IOMMUFD, 0), t.host.iommufd ? "EFAULT" : "ENOTTY");
+			t.is(attach(t, fd, 1).answer, "ENOTTY");
+		},
+	},
 ];

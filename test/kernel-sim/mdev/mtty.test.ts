@@ -60,4 +60,15 @@ describe("mtty", () => {
 		kernel.exit();
 		expect(Object.values(linux.leaks()).every((count) => count === 0)).toBe(true);
 	});
+
+	it("118: its descriptor names it in sysfs, since 7.2", () => {
+		for (const version of ["6.12", "7.2"] as const) {
+			const linux = new SimulatedLinux({ host: Host.reference(), version, mediated: [mtty()] });
+			const kernel = linux.process();
+			kernel.writeFile(`${TYPES}/mtty-1/create`, UUID);
+			using device = VfioDevice.open(kernel, { sysfsdev: `/sys/bus/mdev/devices/${UUID}` });
+			const line = version === "6.12" ? "" : `vfio-device-syspath: /sys/devices/virtual/mtty/mtty/${UUID}\n`;
+			expect(kernel.openFiles.get(device.fd)?.fdinfo()).toBe(line);
+		}
+	});
 });

@@ -8,9 +8,11 @@ import {
 	VFIO_IRQ_SET_DATA_NONE as NONE,
 	VFIO_IRQ_SET_ACTION_TRIGGER as TRIGGER,
 	VFIO_IRQ_SET_ACTION_UNMASK as UNMASK,
+	VFIO_DEVICE_BIND_IOMMUFD,
 	VFIO_DEVICE_FEATURE,
 	VFIO_DEVICE_GET_PCI_HOT_RESET_INFO,
 	VFIO_DEVICE_RESET,
+	vfio_device_bind_iommufd,
 } from "../../../core/uapi/vfio.ts";
 import { Machine, PlatformHardware } from "../../../kernel-sim/mod.ts";
 import { deviceFd, outcome, text } from "../linux/support.ts";
@@ -231,6 +233,22 @@ describe("a device of vfio-platform", () => {
 		expect(outcome(() => bench.kernel.ioctl(fd, VFIO_DEVICE_GET_PCI_HOT_RESET_INFO, new Uint8Array(12)))).toBe(
 			"ENOTTY",
 		);
+	});
+
+	it("refuses BIND on a descriptor of its group with EINVAL, or does not know it without iommufd", () => {
+		const ask = (options: ConstructorParameters<typeof Bench>[1]) => {
+			const bench = new Bench(widget(NAME), options);
+			const fd = bench.open();
+			const bind = vfio_device_bind_iommufd.create();
+			const answers = [outcome(() => bench.kernel.ioctl(fd, VFIO_DEVICE_BIND_IOMMUFD, 0))];
+			for (const argsz of [15, 16]) {
+				bind.argsz = argsz;
+				answers.push(outcome(() => bench.kernel.ioctl(fd, VFIO_DEVICE_BIND_IOMMUFD, bind.bytes)));
+			}
+			return answers;
+		};
+		expect(ask({})).toEqual(["EFAULT", "EINVAL", "EINVAL"]);
+		expect(ask({ iommufd: false })).toEqual(["ENOTTY", "ENOTTY", "ENOTTY"]);
 	});
 
 	it("gives everything back when it is closed, with its interrupts set up and a page mapped", () => {
