@@ -381,8 +381,7 @@ describe("an address space of iommufd", () => {
 		const bar = device.mapRegion(0, 0, 0x2000);
 		const memory = kernel.allocate(MIB);
 		const reports: MapReport[] = [];
-		const peer = (at: bigint) =>
-			region(at, 0x2000, { kind: "device", memory: { ...memory, address: bar.address, length: 0x2000 } });
+		const peer = (at: bigint) => region(at, 0x2000, { kind: "device", memory: bar });
 		const guest = new TestMemory([ram(memory), peer(0xe000_0000n), peer(0xe100_0000n)]);
 		const mapper = GuestMemoryMapper.attach(device.iommu, guest, { onReport: (report) => reports.push(report) });
 		guest.add(peer(0xe200_0000n));
