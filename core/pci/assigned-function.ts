@@ -24,7 +24,7 @@ import { Bars } from "./bars.ts";
 import { ALL_ONES_64, allOnes } from "./bytes.ts";
 import { configHardware } from "./config-hardware.ts";
 import { ConfigSpace } from "./config-space.ts";
-import { EFFECT_BARS, EFFECT_INTX, EFFECT_MSI, EFFECT_MSIX, EFFECT_POWER, EffectMap } from "./effects.ts";
+import { EFFECT_BARS, EFFECT_FLR, EFFECT_INTX, EFFECT_MSI, EFFECT_MSIX, EFFECT_POWER, EffectMap } from "./effects.ts";
 import type { FunctionEvent } from "./events.ts";
 import { COMMAND_ALL, clearCommand, resetActions, resetMethods, resetTraits, sharedReset } from "./function-reset.ts";
 import { GuestLink } from "./guest-link.ts";
@@ -258,6 +258,7 @@ export class AssignedFunction implements GuestPciFunction, MachineResettable, Pe
 		if (effects & EFFECT_POWER) this.#followPower();
 		if (effects & EFFECT_INTX) this.#followIntxDisable();
 		if (effects & EFFECT_BARS) this.#placeBars();
+		if (effects & EFFECT_FLR && this.#startsFlr(offset, width, value)) this.#link.tell({ type: "exports-revoked" });
 	}
 
 	barRead(bar: number, offset: number, width: AccessWidth): number {
@@ -401,6 +402,12 @@ export class AssignedFunction implements GuestPciFunction, MachineResettable, Pe
 		const state = this.#device.readRegion(CONFIG, power.control, 1) & PCI_PM_CTRL_STATE_MASK;
 		const copy = this.#config.registers.get(power.control, 1);
 		this.#config.registers.set(power.control, 1, (copy & ~PCI_PM_CTRL_STATE_MASK) | state);
+	}
+
+	#startsFlr(at: number, width: AccessWidth, value: number): boolean {
+		return this.#layout.capabilities.flrControls.some(
+			({ offset, mask }) => offset >= at && offset < at + width && ((value >>> (8 * (offset - at))) & mask) !== 0,
+		);
 	}
 
 	#followIntxDisable(): void {

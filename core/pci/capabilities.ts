@@ -9,6 +9,8 @@ import {
 	PCI_AF_CAP,
 	PCI_AF_CAP_FLR,
 	PCI_AF_CAP_TP,
+	PCI_AF_CTRL,
+	PCI_AF_CTRL_FLR,
 	PCI_CAP_ID_AF,
 	PCI_CAP_ID_EXP,
 	PCI_CAP_ID_MSI,
@@ -18,6 +20,8 @@ import {
 	PCI_CAPABILITY_LIST,
 	PCI_CFG_SPACE_SIZE,
 	PCI_EXP_DEVCAP,
+	PCI_EXP_DEVCTL,
+	PCI_EXP_DEVCTL_BCR_FLR,
 	PCI_STATUS,
 	PCI_STATUS_CAP_LIST,
 } from "../uapi/pci_regs.ts";
@@ -53,6 +57,16 @@ export interface StandardCapabilities {
 	readonly power: PowerCapability | undefined;
 	/** The function can be reset by itself: FLR, of PCI Express or of Advanced Features. */
 	readonly flr: boolean;
+	/** The bits that a guest resets it with. */
+	readonly flrControls: readonly FlrControl[];
+}
+
+/** A bit that starts an FLR when it is written as 1. */
+export interface FlrControl {
+	/** Of its byte in configuration space. */
+	readonly offset: number;
+	/** In that byte. */
+	readonly mask: number;
 }
 
 /** Why the device cannot be assigned at all. The message goes behind "Cannot assign 0000:05:00.0: ". */
@@ -108,7 +122,7 @@ class Builder implements StandardCapabilities {
 	msix: MsixCapability | undefined;
 	deviceMsix: MsixCapability | undefined;
 	power: PowerCapability | undefined;
-	flr = false;
+	readonly flrControls: FlrControl[] = [];
 	readonly #registers: ConfigRegisters;
 	readonly #input: CapabilityInput;
 	readonly #problems: string[];
@@ -123,6 +137,10 @@ class Builder implements StandardCapabilities {
 		this.#input = input;
 		this.#problems = problems;
 		this.#all = all;
+	}
+
+	get flr(): boolean {
+		return this.flrControls.length > 0;
 	}
 
 	add(capability: Capability): void {
@@ -164,7 +182,8 @@ class Builder implements StandardCapabilities {
 			case PCI_CAP_ID_AF:
 				if (capability.size > PCI_AF_CAP) {
 					const needed = PCI_AF_CAP_TP | PCI_AF_CAP_FLR;
-					if ((this.#registers.get(offset + PCI_AF_CAP, 1) & needed) === needed) this.flr = true;
+					if ((this.#registers.get(offset + PCI_AF_CAP, 1) & needed) === needed)
+						this.flrControls.push({ offset: offset + PCI_AF_CTRL, mask: PCI_AF_CTRL_FLR });
 				}
 				return this.#take(capability, capability.size);
 			default:
@@ -207,7 +226,8 @@ class Builder implements StandardCapabilities {
 				`The PCI Express capability at ${hex(capability.offset)} has ${capability.size} bytes only`,
 			);
 		if (!this.#take(capability, capability.size)) return false;
-		if (expressHasFlr(registers, capability)) this.flr = true;
+		if (expressHasFlr(registers, capability))
+			this.flrControls.push({ offset: capability.offset + PCI_EXP_DEVCTL + 1, mask: PCI_EXP_DEVCTL_BCR_FLR >> 8 });
 		const fix = expressFix(type, this.#input.bus);
 		if (fix === "hide") return false;
 		fixExpress(registers, capability, fix);

@@ -4,6 +4,7 @@
  * @module
  */
 import { PCI_BASE_ADDRESS_0, PCI_COMMAND, PCI_MSIX_FLAGS, PCI_ROM_ADDRESS } from "../uapi/pci_regs.ts";
+import type { FlrControl } from "./capabilities.ts";
 import type { MsiCapability } from "./msi-capability.ts";
 import type { MsixCapability } from "./msix-capability.ts";
 import type { PowerCapability } from "./power.ts";
@@ -16,6 +17,8 @@ export const EFFECT_POWER = 4;
 export const EFFECT_INTX = 8;
 /** A BAR, the ROM BAR, or one of COMMAND's enables. */
 export const EFFECT_BARS = 16;
+/** The guest may have reset the function. */
+export const EFFECT_FLR = 32;
 
 /** For each byte of configuration space, the effects of writing it. */
 export class EffectMap {
@@ -28,13 +31,15 @@ export class EffectMap {
 			readonly msi: MsiCapability | undefined;
 			readonly msix: MsixCapability | undefined;
 			readonly power: PowerCapability | undefined;
+			readonly flrControls: readonly FlrControl[];
 		},
 	) {
 		this.#effects = new Uint8Array(size);
-		const { msi, msix, power } = rooms;
+		const { msi, msix, power, flrControls } = rooms;
 		if (msi) this.#add(EFFECT_MSI, msi.offset, msi.size);
 		if (msix) this.#add(EFFECT_MSIX, msix.offset + PCI_MSIX_FLAGS, 2);
 		if (power) this.#add(EFFECT_POWER | EFFECT_BARS, power.control, 1);
+		for (const { offset } of flrControls) this.#add(EFFECT_FLR, offset, 1);
 		this.#add(EFFECT_BARS, PCI_COMMAND, 1);
 		this.#add(EFFECT_INTX, PCI_COMMAND + 1, 1);
 		this.#add(EFFECT_BARS, PCI_BASE_ADDRESS_0, 24);

@@ -18,6 +18,11 @@ export type FunctionEvent =
 	/** A BAR decodes at another place, or nowhere. */
 	| { readonly type: "bar-placed"; readonly bar: number; readonly address: bigint | undefined }
 	/**
+	 * Whoever maps a BAR for others' DMA has to do so anew: the guest has reset the device, which ends what was exported of
+	 * its BARs, and they decode as before.
+	 */
+	| { readonly type: "exports-revoked" }
+	/**
 	 * The host wants the device back, and asked `count` times so far. `ask`: have the guest let go of it. `force`: the guest
 	 * has lost it, take it out and close it. `ignore`: it stays.
 	 */

@@ -46,7 +46,7 @@ export class PeerMemory implements GuestMemory {
 	/** Puts a function's BARs into the memory. @returns dispose it to take them out */
 	add(fn: PeerFunction): Disposable {
 		const bars: GuestMemoryRegion[][] = [];
-		const replace = (bar: number, regions: readonly GuestMemoryRegion[]) => {
+		const replace = (bar: number, regions = fn.peerRegions(bar)) => {
 			for (const region of bars[bar] ?? []) this.#remove(region);
 			bars[bar] = [...regions];
 			for (const region of regions) this.#add(region);
@@ -56,10 +56,14 @@ export class PeerMemory implements GuestMemory {
 			for (const bar of bars.keys()) replace(bar, []);
 		});
 		try {
-			for (let bar = 0; bar < ROM_BAR; bar++) replace(bar, fn.peerRegions(bar));
+			const replaceAll = () => {
+				for (let bar = 0; bar < ROM_BAR; bar++) replace(bar);
+			};
+			replaceAll();
 			releases.use(
 				fn.onEvent((event) => {
-					if (event.type === "bar-placed" && event.bar < ROM_BAR) replace(event.bar, fn.peerRegions(event.bar));
+					if (event.type === "bar-placed" && event.bar < ROM_BAR) replace(event.bar);
+					if (event.type === "exports-revoked") replaceAll();
 				}),
 			);
 			return releases.move();

@@ -125,7 +125,14 @@ export function layoutFunction(input: PlanInput): FunctionLayout {
 	const config = new Uint8Array(express ? PCI_CFG_SPACE_EXP_SIZE : PCI_CFG_SPACE_SIZE);
 	config.set(input.config.subarray(0, config.length));
 	const registers = new ConfigRegisters(config);
-	const none = { msi: undefined, msix: undefined, deviceMsix: undefined, power: undefined, flr: false };
+	const none = {
+		msi: undefined,
+		msix: undefined,
+		deviceMsix: undefined,
+		power: undefined,
+		flr: false,
+		flrControls: [],
+	};
 	let capabilities: StandardCapabilities = none;
 	let bars: BarPlan[] = [];
 	let quirks: readonly QuirkPlace[] = [];

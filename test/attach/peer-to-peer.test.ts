@@ -205,6 +205,28 @@ describe("BARs of assigned devices for their peers", () => {
 		);
 	});
 
+	it.each([2, 4] as const)(
+		"IFD-02 are mapped anew when the guest resets the device while they decode, by a write of %i bytes",
+		(width) => {
+			const { linux, kernel, leaks } = boot();
+			const peers = new Peers(kernel).place();
+			const control = capability(peers.nvme, 0x10) + 8;
+			expect(peers.write(1)).toBe(1);
+			peers.nvme.configWrite(control, width, peers.nvme.configRead(control, width) | 0x8000);
+			expect(peers.nvme.barRead(0, AQA, 4)).toBe(0);
+			expect(peers.write(2)).toBe(2);
+			expect([new Set(peers.mapped), linux.leaks().dmaMappings]).toEqual([BARS, 1 + BARS.size]);
+			// Other bits of the register change nothing.
+			const before = peers.addressSpace.iommus.flatMap(({ mappings }) => [...mappings]);
+			peers.nvme.configWrite(control, width, peers.nvme.configRead(control, width));
+			const after = peers.addressSpace.iommus.flatMap(({ mappings }) => [...mappings]);
+			expect(after.every((mapping, n) => mapping === before[n])).toBe(true);
+			expect(peers.reports).toEqual([]);
+			peers[Symbol.dispose]();
+			expect(leaks()).toEqual([]);
+		},
+	);
+
 	it("IFD-02 follow the guest when it moves them while they decode, and leave with their function", () => {
 		const { linux, kernel, leaks } = boot();
 		const peers = new Peers(kernel).place();
