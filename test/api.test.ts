@@ -98,9 +98,9 @@ describe("the public API", () => {
 			  const    QUIRKS ati geforce rtl8168
 			  type     BarQuirk ConfigMirror ConfigWindow DeviceQuirk QuirkDevice QuirkHost QuirkPlace QuirkStretch
 			core/platform/
-			  class    IrqQueue PlatformDevice
+			  class    PlatformDevice
 			  function bindPlatformDevice describePlatformDevice planPlatformBind
-			  type     AssignablePlatformDevice IrqState PlatformBindPlan PlatformOptions
+			  type     AssignablePlatformDevice PlatformBindPlan PlatformOptions
 			core/platform/device-tree/
 			  class    Phandles
 			  function cells64 cellsOf deviceTreeNode findPhandle platformBusNodes platformNodes printNode readDeviceTree

@@ -3,11 +3,10 @@
  *
  * @module
  */
+import { ALL_ONES_64, allOnes } from "../bytes.ts";
 import { VfioError } from "../errors.ts";
 import type { DeviceReference } from "../host/location.ts";
-import type { Ioas } from "../iommu/ioas.ts";
 import type { Iommu } from "../iommu/iommu.ts";
-import type { Iommufd } from "../iommu/iommufd.ts";
 import type { AccessWidth, Kernel, Mapping } from "../kernel.ts";
 import type { DmaBuf } from "../machine/machine.ts";
 import { Releases } from "../release.ts";
@@ -27,41 +26,18 @@ import type { DeviceFile } from "./device-file.ts";
 import { exportDmaBuf } from "./dma-buf.ts";
 import type { Group } from "./group.ts";
 import { type HotResetDevice, hotReset, hotResetInfo } from "./hot-reset.ts";
-import type { IoAddressSpace } from "./io-address-space.ts";
 import { setIoeventfd } from "./ioeventfd.ts";
 import { type Irq, irqName, queryIrq } from "./irq.ts";
 import { IrqSetup } from "./irq-setup.ts";
 import type { DeviceKind } from "./kind.ts";
-import type { PassedDevice } from "./open-by-cdev.ts";
 import { noteOpen } from "./open-devices.ts";
 import { type OpenedBy, openFile } from "./open-file.ts";
+import type { OpenOptions, PassedDevice } from "./open-options.ts";
 import { queryRegion, type Region } from "./region.ts";
 import { RegionAccess } from "./region-access.ts";
 import { RegionMappings } from "./region-mappings.ts";
 import { resetDevice } from "./reset.ts";
 import type { MapOptions } from "./write-combining.ts";
-
-/** How a device is opened. */
-export interface OpenOptions {
-	/** The container its group joins; a new one when left out. Not together with `addressSpace`. */
-	readonly container?: Container;
-	/** Its group, as somebody else has opened it. It is found in sysfs when left out. */
-	readonly group?: Group;
-	/** The device is opened by its character device, and bound to this. */
-	readonly iommufd?: Iommufd;
-	/** The address space of iommufd that the device goes into. Not together with `addressSpace`. */
-	readonly ioas?: Ioas;
-	/** Where its DMA goes: into the first of the containers, or address spaces of iommufd, that takes it, or a new one. */
-	readonly addressSpace?: IoAddressSpace;
-	/** The UUID that a virtual function's physical function was given, where that is assigned as well. */
-	readonly vfToken?: string;
-	/** Take a device without an IOMMU as well: its DMA goes to physical addresses, and nothing protects memory from it. */
-	readonly noIommu?: boolean;
-	/** What the device has to be; `pci` when left out. The kernel says which it is, not its path. */
-	readonly kind?: DeviceKind;
-	/** Learns of accesses that failed, and of what is done otherwise than it was asked for. */
-	readonly onReport?: (message: string) => void;
-}
 
 /**
  * A device opened through VFIO: its regions, its interrupts, its resets.
@@ -211,7 +187,7 @@ export class VfioDevice implements Disposable {
 	/** One read of that width. @param offset bytes in the region @returns unsigned; all ones, and a report, when it fails */
 	readRegion(index: number, offset: number, width: AccessWidth): number {
 		const region = this.#forAccess(index);
-		return region ? this.#access.read(region, offset, width) : 2 ** (8 * width) - 1;
+		return region ? this.#access.read(region, offset, width) : allOnes(width);
 	}
 
 	/** One write of that width; a report when it fails. @param offset bytes in the region */
@@ -223,7 +199,7 @@ export class VfioDevice implements Disposable {
 	/** One 64-bit read; the kernel may split it in two. @returns all ones, and a report, when it fails */
 	readRegion64(index: number, offset: number): bigint {
 		const region = this.#forAccess(index);
-		return region ? this.#access.read64(region, offset) : 0xffff_ffff_ffff_ffffn;
+		return region ? this.#access.read64(region, offset) : ALL_ONES_64;
 	}
 
 	/** One 64-bit write; the kernel may split it in two. A report when it fails. */

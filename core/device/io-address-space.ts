@@ -3,9 +3,9 @@
  *
  * @module
  */
-
 import { VfioError } from "../errors.ts";
-import { type BoundDevice, Ioas, type IoasAttachment } from "../iommu/ioas.ts";
+import type { BoundDevice } from "../iommu/bound-device.ts";
+import { Ioas, type IoasAttachment } from "../iommu/ioas.ts";
 import type { Iommu } from "../iommu/iommu.ts";
 import type { Iommufd } from "../iommu/iommufd.ts";
 import { GuestMemoryMapper, type MapReport } from "../iommu/memory-map.ts";

@@ -5,23 +5,16 @@
  */
 import { VfioError } from "../errors.ts";
 import { type DeviceLocation, groupAt } from "../host/location.ts";
-import { type BoundDevice, Ioas, type IoasAttachment } from "../iommu/ioas.ts";
+import type { BoundDevice } from "../iommu/bound-device.ts";
+import { Ioas, type IoasAttachment } from "../iommu/ioas.ts";
 import { Iommufd } from "../iommu/iommufd.ts";
 import type { Kernel } from "../kernel.ts";
 import type { Releases } from "../release.ts";
 import { bindCdev, locateCdev, openCdev, requireCdev } from "./cdev.ts";
-import type { OpenOptions } from "./device.ts";
 import type { DeviceFile } from "./device-file.ts";
 import { groupElsewhere } from "./open-by-group.ts";
 import { type DeviceIdentity, openDevice, openDevices } from "./open-devices.ts";
-
-/** A device that somebody else has opened. */
-export interface PassedDevice {
-	/** A descriptor of `/dev/vfio/devices/vfio<N>` that is not bound to an iommufd yet. */
-	readonly fd: number;
-	/** What the device is called here; what the kernel says, when left out. */
-	readonly name?: string;
-}
+import type { OpenOptions, PassedDevice } from "./open-options.ts";
 
 /**
  * @param releases takes what gives the device back

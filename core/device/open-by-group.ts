@@ -8,10 +8,10 @@ import { type DeviceLocation, groupAt } from "../host/location.ts";
 import type { Kernel } from "../kernel.ts";
 import type { Releases } from "../release.ts";
 import { Container } from "./container.ts";
-import type { OpenOptions } from "./device.ts";
 import type { DeviceFile } from "./device-file.ts";
 import { Group } from "./group.ts";
 import { openDevices } from "./open-devices.ts";
+import type { OpenOptions } from "./open-options.ts";
 
 /**
  * @param releases takes what gives the device back

@@ -3,16 +3,16 @@
  *
  * @module
  */
-import { VfioError } from "../errors.ts";
+import { KernelError, VfioError } from "../errors.ts";
 import { type DeviceLocation, type DeviceReference, locate } from "../host/location.ts";
 import { usesVfToken } from "../host/vf-token.ts";
 import type { Kernel } from "../kernel.ts";
 import { Releases } from "../release.ts";
 import { cdevName } from "./cdev.ts";
-import type { OpenOptions } from "./device.ts";
 import type { DeviceFile } from "./device-file.ts";
-import { openByCdev, type PassedDevice } from "./open-by-cdev.ts";
+import { openByCdev } from "./open-by-cdev.ts";
 import { openByGroup } from "./open-by-group.ts";
+import type { OpenOptions, PassedDevice } from "./open-options.ts";
 
 /** Which of Linux's two ways a device was opened. */
 export interface OpenedBy {
@@ -89,9 +89,9 @@ function askedFor({ iommufd, ioas, addressSpace }: OpenOptions): string | undefi
 /** Why there is no way through the group, when it is the node of the group or of containers that is missing. */
 function missingNode(error: unknown): string | undefined {
 	if (!(error instanceof VfioError) || (error.code !== "no-vfio" && error.code !== "not-bound")) return undefined;
-	return /\/dev\/vfio\/vfio/.test(error.message)
-		? "there is no /dev/vfio/vfio"
-		: "its IOMMU group has no node in /dev/vfio";
+	const { cause } = error;
+	if (!(cause instanceof KernelError) || !cause.target.startsWith("/dev/vfio/")) return undefined;
+	return cause.target === "/dev/vfio/vfio" ? "there is no /dev/vfio/vfio" : "its IOMMU group has no node in /dev/vfio";
 }
 
 /**

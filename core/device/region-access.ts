@@ -3,14 +3,13 @@
  *
  * @module
  */
+import { ALL_ONES_64 } from "../bytes.ts";
 import { KernelError } from "../errors.ts";
 import type { AccessWidth, Kernel } from "../kernel.ts";
 import { ATTEMPTS } from "../retry.ts";
 import { EAGAIN, EINTR } from "../uapi/errno.ts";
 import type { NamedDevice } from "./kind.ts";
 import { type Region, regionName } from "./region.ts";
-
-const ALL_ONES_64 = 0xffff_ffff_ffff_ffffn;
 
 /**
  * Reads and writes regions through pread(2) and pwrite(2), one system call of exactly the register's width each.

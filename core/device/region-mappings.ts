@@ -97,9 +97,11 @@ export class RegionMappings implements Disposable {
 		}
 	}
 
-	/** Unmaps what is mapped still. */
+	/** Unmaps what is mapped still. @throws what unmapping throws, after all were unmapped */
 	[Symbol.dispose](): void {
-		for (const mapping of [...this.#live]) mapping[Symbol.dispose]();
+		const releases = new Releases();
+		for (const mapping of this.#live) releases.use(mapping);
+		releases[Symbol.dispose]();
 	}
 }
 

@@ -44,25 +44,28 @@ export function locate(reference: DeviceReference): DeviceLocation {
 	if (sysfsdev !== undefined) {
 		const path = sysfsdev.replace(/\/+$/, "");
 		const name = path.slice(path.lastIndexOf("/") + 1);
-		if (!path.startsWith("/") || name === "" || name === "." || name === "..")
+		if (!path.startsWith("/") || !isName(name))
 			throw new VfioError("invalid-argument", `Cannot use "${sysfsdev}" as sysfsdev: that is no path of a device`, {
 				remedy: ["Give the device's directory, such as /sys/bus/mdev/devices/<uuid>."],
 			});
 		return { name, path, bus: undefined };
 	}
 	if (platform !== undefined) {
-		if (platform === "" || platform.includes("/"))
-			throw new VfioError(
-				"invalid-argument",
-				`Cannot use "${platform}" as a platform device: that is no name of one, which has no slash`,
-				{ remedy: ["ls /sys/bus/platform/devices shows the names; for a path use sysfsdev."] },
-			);
+		if (!isName(platform))
+			throw new VfioError("invalid-argument", `Cannot use "${platform}" as a platform device: that is no name of one`, {
+				remedy: ["ls /sys/bus/platform/devices shows the names; for a path use sysfsdev."],
+			});
 		return { name: platform, path: `/sys/bus/platform/devices/${platform}`, bus: "platform" };
 	}
 	if (host === undefined)
-		throw new VfioError("invalid-argument", "Cannot assign a device: neither host nor sysfsdev names one");
+		throw new VfioError("invalid-argument", "Cannot assign a device: neither host, platform nor sysfsdev names one");
 	const name = formatPciAddress(parsePciAddress(host));
 	return { name, path: `/sys/bus/pci/devices/${name}`, bus: "pci" };
+}
+
+/** What a directory in sysfs can be called. */
+function isName(text: string): boolean {
+	return text !== "" && text !== "." && text !== ".." && !text.includes("/");
 }
 
 /**

@@ -9,6 +9,10 @@ import { readText } from "./sysfs.ts";
 
 /** A stretch of addresses where no guest memory can be mapped. */
 export interface ReservedRegion {
+	/** The first address. */
+	readonly start: bigint;
+	/** The last address, not the one after it. */
+	readonly end: bigint;
 	/** As a person writes it: `0xfee00000-0xfeefffff`. */
 	readonly range: string;
 	/** `msi`; `direct` for what the firmware itself reaches; `direct-relaxable` for what is given up; `reserved`. */
@@ -28,7 +32,8 @@ export function reservedRegions(kernel: Kernel, group: number): ReservedRegion[]
 	}
 	return text.split("\n").flatMap((line) => {
 		const [, start, end, kind] = LINE.exec(line) ?? [];
-		return start && end && kind ? [{ range: `0x${start}-0x${end}`, kind }] : [];
+		if (!start || !end || !kind) return [];
+		return [{ start: BigInt(`0x${start}`), end: BigInt(`0x${end}`), range: `0x${start}-0x${end}`, kind }];
 	});
 }
 

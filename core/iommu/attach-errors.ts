@@ -5,17 +5,16 @@
  * @module
  */
 import { VfioError } from "../errors.ts";
-import { readText } from "../host/sysfs.ts";
-import type { Kernel } from "../kernel.ts";
+import { reservedRegions } from "../host/reserved-regions.ts";
 import { isErrno } from "../retry.ts";
 import { EADDRINUSE, EBUSY, EFAULT, EINVAL, ENOMEM } from "../uapi/errno.ts";
-import type { BoundDevice, Ioas } from "./ioas.ts";
-import type { IovaRange } from "./iommu.ts";
+import type { BoundDevice } from "./bound-device.ts";
+import type { Iommu } from "./iommu.ts";
 import { memlockTooLow } from "./memlock.ts";
 import { describeStretch } from "./planner.ts";
 
 /** @param cause the kernel's answer */
-export function explainAttach(ioas: Ioas, device: BoundDevice, cause: unknown): VfioError {
+export function explainAttach(ioas: Iommu, device: BoundDevice, cause: unknown): VfioError {
 	const { name } = device;
 	const details = { device: name, cause };
 	const failed = (code: VfioError["code"], reason: string, remedy: string[] = []) =>
@@ -41,15 +40,16 @@ export function explainAttach(ioas: Ioas, device: BoundDevice, cause: unknown): 
 }
 
 /** Something is mapped where the device's IOMMU has no addresses, or where the host keeps them. */
-function reserved(ioas: Ioas, device: BoundDevice, cause: unknown): VfioError {
-	const windows = reservedWindows(ioas.kernel, device.groupId);
+function reserved(ioas: Iommu, device: BoundDevice, cause: unknown): VfioError {
+	const regions = device.groupId === undefined ? [] : (reservedRegions(ioas.kernel, device.groupId) ?? []);
+	const windows = regions.filter(({ kind }) => kind !== "direct-relaxable");
 	const clash = [...ioas.mappings].flatMap((mapping) => {
 		const end = mapping.start + mapping.size - 1n;
 		const window = windows.find((one) => one.start <= end && mapping.start <= one.end);
 		return window ? [{ mapping, window }] : [];
 	})[0];
 	const reason = clash
-		? `what is mapped at ${describeStretch(clash.mapping.start, clash.mapping.size)} covers ${describeStretch(clash.window.start, clash.window.end - clash.window.start + 1n)}, which the host keeps (${clash.window.kind})`
+		? `what is mapped at ${describeStretch(clash.mapping.start, clash.mapping.size)} covers ${clash.window.range}, which the host keeps (${clash.window.kind})`
 		: "something is mapped where its IOMMU has no addresses, or where the host keeps them";
 	return new VfioError("iova-out-of-range", `Cannot open ${device.name}: ${reason}`, {
 		device: device.name,
@@ -58,21 +58,5 @@ function reserved(ioas: Ioas, device: BoundDevice, cause: unknown): VfioError {
 			"Attach the first device before memory is mapped: then the ranges are known.",
 			"Place guest memory around the windows that the host reserves, such as that of interrupts.",
 		],
-	});
-}
-
-/** `reserved_regions` of the group, one a line: first address, last address, kind. */
-function reservedWindows(kernel: Kernel, group: number | undefined): (IovaRange & { readonly kind: string })[] {
-	if (group === undefined) return [];
-	let text: string;
-	try {
-		text = readText(kernel, `/sys/kernel/iommu_groups/${group}/reserved_regions`);
-	} catch {
-		return [];
-	}
-	return text.split("\n").flatMap((line) => {
-		const [, start, end, kind] = /^(0x[0-9a-f]+) (0x[0-9a-f]+) (\S+)/.exec(line) ?? [];
-		if (start === undefined || end === undefined || kind === undefined || kind === "direct-relaxable") return [];
-		return [{ start: BigInt(start), end: BigInt(end), kind }];
 	});
 }

@@ -29,6 +29,7 @@ import {
 	vfio_device_detach_iommufd_pt,
 } from "../uapi/vfio.ts";
 import { explainAttach } from "./attach-errors.ts";
+import type { BoundDevice } from "./bound-device.ts";
 import { DmaSpace } from "./dma-space.ts";
 import { allocateHwpt, type Hwpt, HwptDirtyTracking } from "./hwpt.ts";
 import { explainMapDmaBuf, requestMapDmaBuf } from "./ioas-dma-buf.ts";
@@ -36,17 +37,6 @@ import type { DmaAccess, DmaMapping, IommuInfo, IovaRange } from "./iommu.ts";
 import type { Iommufd } from "./iommufd.ts";
 import { type Memlock, memlock, memlockTooLow } from "./memlock.ts";
 import { describeStretch, inOneRange, outOfRange } from "./planner.ts";
-
-/** A device that is bound to an iommufd. */
-export interface BoundDevice {
-	readonly name: string;
-	/** Its own file. */
-	readonly fd: number;
-	/** Its id in the iommufd. */
-	readonly devid: number;
-	/** Its IOMMU group, where sysfs says it. */
-	readonly groupId: number | undefined;
-}
 
 /** A device's place in an address space. */
 export interface IoasAttachment {

@@ -119,7 +119,6 @@ export class Iommufd implements Disposable {
 	 * @throws VfioError `disposed`
 	 */
 	hardware(devid: number): IommuHardware | undefined {
-		this.#requireOpen();
 		const scratch = this.scratch();
 		const info = iommu_hw_info.create();
 		info.size = iommu_hw_info.size;
@@ -159,8 +158,9 @@ export class Iommufd implements Disposable {
 		}
 	}
 
-	/** A page that the kernel can write by its address; what is in it lasts until the next call. @throws VfioError `kernel` */
+	/** A page that the kernel can write by its address; what is in it lasts until the next call. @throws VfioError `kernel`, `disposed` */
 	scratch(): Memory {
+		this.#requireOpen();
 		try {
 			this.#scratch ??= this.kernel.allocate(SCRATCH);
 		} catch (cause) {

@@ -3,9 +3,11 @@
  *
  * @module
  */
+
+export type { BoundDevice } from "./bound-device.ts";
 export type { DirtyTracking } from "./dirty-tracking.ts";
 export type { Interval } from "./interval-map.ts";
-export { type BoundDevice, Ioas, type IoasAttachment } from "./ioas.ts";
+export { Ioas, type IoasAttachment } from "./ioas.ts";
 export type { DmaAccess, DmaMapping, Iommu, IommuBackend, IommuInfo, IovaRange } from "./iommu.ts";
 export { Iommufd, type IommuHardware } from "./iommufd.ts";
 export { type Memlock, memlock } from "./memlock.ts";

@@ -3,7 +3,6 @@
  *
  * @module
  */
-
 import { VfioError } from "../errors.ts";
 import type { Kernel } from "../kernel.ts";
 import { retry } from "../retry.ts";
@@ -20,17 +19,24 @@ import {
 	vfio_iommu_type1_dma_unmap,
 } from "../uapi/vfio.ts";
 import { DirtyBitmap, type DirtyTracking, dirtyCallFailed } from "./dirty-tracking.ts";
-import type { Type1 } from "./type1.ts";
+import type { IommuInfo } from "./iommu.ts";
+
+/** The mappings of a container, as far as tracking them goes. `Type1` has them. */
+export interface TrackedMappings {
+	readonly version: 1 | 2;
+	info(): IommuInfo;
+	forget(iova: bigint, size: bigint): void;
+}
 
 /** {@link DirtyTracking} of a container. {@link unmap} leaves no gap between looking and unmapping. */
 export class Type1DirtyTracking implements DirtyTracking, Disposable {
 	readonly #kernel: Kernel;
 	readonly #fd: number;
-	readonly #iommu: Type1;
+	readonly #iommu: TrackedMappings;
 	readonly #bitmap: DirtyBitmap;
 
 	/** @param iommu whose mappings are tracked; it makes this object */
-	constructor(kernel: Kernel, fd: number, iommu: Type1) {
+	constructor(kernel: Kernel, fd: number, iommu: TrackedMappings) {
 		this.#kernel = kernel;
 		this.#fd = fd;
 		this.#iommu = iommu;

@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { allOnes } from "../bytes.ts";
 import type { AccessWidth } from "../kernel.ts";
 import { PCI_CFG_SPACE_EXP_SIZE } from "../uapi/pci_regs.ts";
 import type { GuestPciFunction } from "./machine.ts";
@@ -127,8 +128,4 @@ function write(
 
 function isRegister(offset: number, width: number, size: number): boolean {
 	return (width === 1 || width === 2 || width === 4) && offset % width === 0 && offset + width <= size;
-}
-
-function allOnes(width: AccessWidth): number {
-	return width === 4 ? 0xffff_ffff : width === 2 ? 0xffff : 0xff;
 }

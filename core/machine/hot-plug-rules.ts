@@ -4,15 +4,19 @@
  * @module
  */
 import { VfioError } from "../errors.ts";
-import type { PciBridge } from "./bus.ts";
 
 /** The error for a place that cannot be plugged or unplugged while the guest runs. */
 export function notHotPluggable(action: string, object: string, reason: string, remedy: readonly string[]): VfioError {
 	return new VfioError("not-hot-pluggable", `Cannot hot ${action} ${object}: ${reason}`, { remedy });
 }
 
+/** A bridge, as far as the bus below it can be plugged. */
+interface PluggableBridge {
+	readonly secondary: { readonly name: string; checkHotPlug(): unknown };
+}
+
 /** What to do instead of plugging into a bus that has no hot-plug controller. @param bridges the bridges on that bus */
-export function otherBuses(bridges: readonly PciBridge[]): string[] {
+export function otherBuses(bridges: readonly PluggableBridge[]): string[] {
 	const free = bridges.filter(({ secondary }) => {
 		try {
 			secondary.checkHotPlug();

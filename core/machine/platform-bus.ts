@@ -4,6 +4,7 @@
  *
  * @module
  */
+import { ALL_ONES_64, allOnes } from "../bytes.ts";
 import { VfioError } from "../errors.ts";
 import type { AccessWidth } from "../kernel.ts";
 import { Releases } from "../release.ts";
@@ -130,13 +131,13 @@ export class PlatformBus {
 	/** A read by the guest: all ones where nothing is. @param address guest-physical */
 	read(address: number, width: AccessWidth): number {
 		const region = this.#find(address, width);
-		return region ? region.device.read(region.index, address - region.start, width) : 2 ** (8 * width) - 1;
+		return region ? region.device.read(region.index, address - region.start, width) : allOnes(width);
 	}
 
 	/** A 64-bit read by the guest. */
 	read64(address: number): bigint {
 		const region = this.#find(address, 8);
-		return region ? region.device.read64(region.index, address - region.start) : 0xffff_ffff_ffff_ffffn;
+		return region ? region.device.read64(region.index, address - region.start) : ALL_ONES_64;
 	}
 
 	/** A write by the guest: dropped where nothing is. */

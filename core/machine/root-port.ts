@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { ALL_ONES_64, allOnes } from "../bytes.ts";
 import { VfioError } from "../errors.ts";
 import type { AccessWidth } from "../kernel.ts";
 import { Releases } from "../release.ts";
@@ -145,7 +146,7 @@ export class RootPort implements PciBridge {
 
 	configRead(offset: number, width: AccessWidth): number {
 		const { view } = this.#registers;
-		if (offset < 0 || offset + width > view.byteLength) return width === 4 ? 0xffff_ffff : width === 2 ? 0xffff : 0xff;
+		if (offset < 0 || offset + width > view.byteLength) return allOnes(width);
 		return width === 4
 			? view.getUint32(offset, true)
 			: width === 2
@@ -174,11 +175,11 @@ export class RootPort implements PciBridge {
 	}
 
 	barRead(_bar: number, _offset: number, width: AccessWidth): number {
-		return width === 4 ? 0xffff_ffff : width === 2 ? 0xffff : 0xff;
+		return allOnes(width);
 	}
 
 	barRead64(_bar: number, _offset: number): bigint {
-		return 0xffff_ffff_ffff_ffffn;
+		return ALL_ONES_64;
 	}
 
 	barWrite(_bar: number, _offset: number, _width: AccessWidth, _value: number): void {}

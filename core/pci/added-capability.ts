@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { hex, load } from "../bytes.ts";
 import { VfioError } from "../errors.ts";
 import {
 	PCI_CAP_ID_MSI,
@@ -12,7 +13,6 @@ import {
 	PCI_DEVICE_ID,
 	PCI_VENDOR_ID,
 } from "../uapi/pci_regs.ts";
-import { hex, load } from "./bytes.ts";
 import type { ConfigRegisters } from "./config-space.ts";
 import { readMsi } from "./msi-capability.ts";
 import type { Capability } from "./walk.ts";

@@ -3,6 +3,8 @@
  *
  * @module
  */
+import { attempt } from "../attempt.ts";
+import { ALL_ONES_64, allOnes } from "../bytes.ts";
 import { VfioError } from "../errors.ts";
 import type { AccessWidth } from "../kernel.ts";
 import type { DirectArea, GuestBar, GuestMemoryRegion, GuestPciFunction, PciSlot } from "../machine/machine.ts";
@@ -21,7 +23,6 @@ import { type AssignOptions, type CheckedOptions, checkOptions } from "./assign-
 import { BarPlacement, type BarPlacer } from "./bar-placement.ts";
 import { ROM_BAR } from "./bar-registers.ts";
 import { Bars } from "./bars.ts";
-import { ALL_ONES_64, allOnes } from "./bytes.ts";
 import { configHardware } from "./config-hardware.ts";
 import { ConfigSpace } from "./config-space.ts";
 import { EFFECT_BARS, EFFECT_FLR, EFFECT_INTX, EFFECT_MSI, EFFECT_MSIX, EFFECT_POWER, EffectMap } from "./effects.ts";
@@ -29,7 +30,7 @@ import type { FunctionEvent } from "./events.ts";
 import { COMMAND_ALL, clearCommand, resetActions, resetMethods, resetTraits, sharedReset } from "./function-reset.ts";
 import { GuestLink } from "./guest-link.ts";
 import type { AssignableDevice } from "./hardware.ts";
-import { attempt, type InterruptHost } from "./interrupt-host.ts";
+import type { InterruptHost } from "./interrupt-host.ts";
 import { type InterruptMode, Interrupts } from "./interrupts.ts";
 import { Intx } from "./intx.ts";
 import { LegacyVga } from "./legacy-vga.ts";

@@ -3,10 +3,10 @@
  *
  * @module
  */
+import { alignDown, alignUp } from "../bytes.ts";
 import type { Region } from "../device/region.ts";
 import type { GuestBar } from "../machine/machine.ts";
 import { ROM_BAR } from "./bar-registers.ts";
-import { alignDown, alignUp } from "./bytes.ts";
 import { mappableAreas, type Stretch, without } from "./msix-areas.ts";
 import { type MsixCapability, msixTableSize } from "./msix-capability.ts";
 

@@ -4,6 +4,7 @@
  *
  * @module
  */
+import { hex, load, powerOfTwoCeiling } from "../bytes.ts";
 import type { GuestBar } from "../machine/machine.ts";
 import {
 	PCI_BASE_ADDRESS_0,
@@ -17,7 +18,6 @@ import {
 	PCI_ROM_ADDRESS,
 	PCI_ROM_ADDRESS_ENABLE,
 } from "../uapi/pci_regs.ts";
-import { hex, load, powerOfTwoCeiling } from "./bytes.ts";
 import type { ConfigRegisters } from "./config-space.ts";
 import { ROM_LARGEST } from "./rom-image.ts";
 

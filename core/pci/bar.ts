@@ -3,10 +3,10 @@
  *
  * @module
  */
+import { alignDown, alignUp } from "../bytes.ts";
 import type { Mapping } from "../kernel.ts";
 import type { DirectArea } from "../machine/machine.ts";
 import type { BarPlan } from "./bar-areas.ts";
-import { alignDown, alignUp } from "./bytes.ts";
 import { type Stretch, without } from "./msix-areas.ts";
 import { type MsixCapability, msixPbaSize, msixTableSize } from "./msix-capability.ts";
 import type { BarQuirk } from "./quirks/quirk.ts";

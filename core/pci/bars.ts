@@ -4,6 +4,7 @@
  *
  * @module
  */
+import { ALL_ONES_64, allOnes } from "../bytes.ts";
 import type { MapOptions } from "../device/write-combining.ts";
 import { VfioError } from "../errors.ts";
 import type { AccessWidth } from "../kernel.ts";
@@ -14,7 +15,6 @@ import type { AssignOptions } from "./assign-options.ts";
 import { Bar, type MappedArea, type MsixPlaces, type WatchedArea } from "./bar.ts";
 import type { BarPlan } from "./bar-areas.ts";
 import { ROM_BAR } from "./bar-registers.ts";
-import { ALL_ONES_64, allOnes } from "./bytes.ts";
 import type { AssignableDevice } from "./hardware.ts";
 import type { LegacyVga } from "./legacy-vga.ts";
 import type { Msix } from "./msix.ts";

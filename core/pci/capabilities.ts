@@ -4,6 +4,7 @@
  *
  * @module
  */
+import { hex } from "../bytes.ts";
 import type { PciSlot } from "../machine/machine.ts";
 import {
 	PCI_AF_CAP,
@@ -26,7 +27,6 @@ import {
 	PCI_STATUS_CAP_LIST,
 } from "../uapi/pci_regs.ts";
 import { type AddedCapability, placeFor } from "./added-capability.ts";
-import { hex } from "./bytes.ts";
 import type { ConfigRegisters } from "./config-space.ts";
 import { expressFix, expressHasFlr, expressType, fixExpress, unassignableType } from "./express.ts";
 import { emulateMsi, type MsiCapability, readMsi } from "./msi-capability.ts";

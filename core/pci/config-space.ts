@@ -4,8 +4,8 @@
  *
  * @module
  */
+import { allOnes, load, store } from "../bytes.ts";
 import type { AccessWidth } from "../kernel.ts";
-import { allOnes, load, store } from "./bytes.ts";
 
 /** The device's own configuration space. Neither call throws; a failed read answers all ones. */
 export interface ConfigHardware {

@@ -4,7 +4,7 @@
  *
  * @module
  */
-
+import { hex } from "../bytes.ts";
 import type { AccessWidth } from "../kernel.ts";
 import type { PciSlot } from "../machine/machine.ts";
 import {
@@ -29,7 +29,6 @@ import {
 	PCI_EXP_TYPE_ROOT_PORT,
 	PCI_EXP_TYPE_UPSTREAM,
 } from "../uapi/pci_regs.ts";
-import { hex } from "./bytes.ts";
 import type { ConfigRegisters } from "./config-space.ts";
 import type { Capability } from "./walk.ts";
 

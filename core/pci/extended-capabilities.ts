@@ -3,13 +3,13 @@
  *
  * @module
  */
+import { hex } from "../bytes.ts";
 import {
 	PCI_CFG_SPACE_SIZE,
 	PCI_EXT_CAP_ID_ARI,
 	PCI_EXT_CAP_ID_REBAR,
 	PCI_EXT_CAP_ID_SRIOV,
 } from "../uapi/pci_regs.ts";
-import { hex } from "./bytes.ts";
 import type { ConfigRegisters } from "./config-space.ts";
 import { fixResizableBars } from "./resizable-bar.ts";
 import { type ExtendedCapability, walkExtendedCapabilities } from "./walk.ts";

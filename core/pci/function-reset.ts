@@ -3,6 +3,8 @@
  *
  * @module
  */
+import { attempt } from "../attempt.ts";
+import { allOnes } from "../bytes.ts";
 import { describeMembers } from "../device/hot-reset.ts";
 import { VfioError } from "../errors.ts";
 import {
@@ -15,10 +17,8 @@ import {
 	PCI_PM_CTRL_STATE_MASK,
 } from "../uapi/pci_regs.ts";
 import { VFIO_PCI_CONFIG_REGION_INDEX } from "../uapi/vfio.ts";
-import { allOnes } from "./bytes.ts";
 import type { StandardCapabilities } from "./capabilities.ts";
 import type { AssignableDevice } from "./hardware.ts";
-import { attempt } from "./interrupt-host.ts";
 import type { Interrupts } from "./interrupts.ts";
 import type { SharedReset } from "./machine-reset.ts";
 import { needsSharedReset, type ResetActions, type ResetMethodInfo, type ResetTraits, resetSteps } from "./reset.ts";

@@ -6,8 +6,8 @@
  */
 import type { Clock } from "../kernel.ts";
 import type { PciSlot } from "../machine/machine.ts";
+import { Reports } from "../reports.ts";
 import { type FunctionEvent, FunctionEvents } from "./events.ts";
-import { Reports } from "./reports.ts";
 
 /** The slot a function is in, if any, and those who listen to it. */
 export class GuestLink {

@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { hex } from "../bytes.ts";
 import { VfioError } from "../errors.ts";
 import {
 	PCI_DEVICE_ID,
@@ -11,7 +12,6 @@ import {
 	PCI_SUBSYSTEM_VENDOR_ID,
 	PCI_VENDOR_ID,
 } from "../uapi/pci_regs.ts";
-import { hex } from "./bytes.ts";
 import type { ConfigRegisters } from "./config-space.ts";
 
 /** What the guest shall read instead of the device's own numbers. What is left out stays the device's. */

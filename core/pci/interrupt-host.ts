@@ -3,11 +3,11 @@
  *
  * @module
  */
-
+import type { Reporter } from "../attempt.ts";
 import type { KvmBypass } from "../machine/kvm-bypass.ts";
 
 /** Given to each kind of interrupt. */
-export interface InterruptHost {
+export interface InterruptHost extends Reporter {
 	/** KVM, where the machine has it and interrupts of this kind may go past us. */
 	kvm(kind: "intx" | "msi" | "msix"): KvmBypass | undefined;
 	/** The function's pin: 1 to 4, or 0. */
@@ -20,17 +20,4 @@ export interface InterruptHost {
 	setMapped(mapped: boolean): void;
 	/** Some MSI-X vector is pending, or none is any more. */
 	pendingChanged(any: boolean): void;
-	/** Something failed that a guest cannot be told. */
-	report(message: string): void;
-}
-
-/** Does something that may fail at a guest's request, and reports that instead of throwing. @returns whether it worked */
-export function attempt(host: Pick<InterruptHost, "report">, action: () => void): boolean {
-	try {
-		action();
-		return true;
-	} catch (error) {
-		host.report(error instanceof Error ? error.message : String(error));
-		return false;
-	}
 }

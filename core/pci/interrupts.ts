@@ -3,7 +3,8 @@
  *
  * @module
  */
-import { attempt, type InterruptHost } from "./interrupt-host.ts";
+import { attempt } from "../attempt.ts";
+import type { InterruptHost } from "./interrupt-host.ts";
 import type { Intx } from "./intx.ts";
 import type { Msi } from "./msi.ts";
 import type { Msix } from "./msix.ts";

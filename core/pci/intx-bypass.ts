@@ -4,13 +4,12 @@
  *
  * @module
  */
+import { NO_EVENTFD } from "../device/irq-setup.ts";
+import type { Trigger } from "../device/trigger.ts";
 import type { KvmBypass } from "../machine/kvm-bypass.ts";
 import { Releases } from "../release.ts";
 import { VFIO_PCI_INTX_IRQ_INDEX } from "../uapi/vfio.ts";
 import type { AssignableDevice } from "./hardware.ts";
-import type { Trigger } from "./trigger.ts";
-
-const NO_EVENTFD = -1;
 
 /** INTx in KVM's hands. */
 export class IntxBypass {

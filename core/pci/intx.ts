@@ -4,11 +4,12 @@
  *
  * @module
  */
+import { attempt } from "../attempt.ts";
+import { Trigger } from "../device/trigger.ts";
 import { VFIO_PCI_INTX_IRQ_INDEX } from "../uapi/vfio.ts";
 import type { AssignableDevice } from "./hardware.ts";
-import { attempt, type InterruptHost } from "./interrupt-host.ts";
+import type { InterruptHost } from "./interrupt-host.ts";
 import { IntxBypass } from "./intx-bypass.ts";
-import { Trigger } from "./trigger.ts";
 
 const NANOSECONDS = 1_000_000;
 

@@ -3,12 +3,12 @@
  *
  * @module
  */
+import { allOnes } from "../bytes.ts";
 import { VfioError } from "../errors.ts";
 import type { AccessWidth } from "../kernel.ts";
 import { PCI_REVISION_ID } from "../uapi/pci_regs.ts";
 import { VFIO_PCI_CONFIG_REGION_INDEX, VFIO_PCI_VGA_REGION_INDEX } from "../uapi/vfio.ts";
 import type { WatchedArea } from "./bar.ts";
-import { allOnes } from "./bytes.ts";
 import type { AssignableDevice } from "./hardware.ts";
 
 /** Memory, monochrome ports, colour ports: in the region each is at its own address (PCI-to-PCI Bridge 1.2, 3.2.5.18). */

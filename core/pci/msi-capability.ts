@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { load } from "../bytes.ts";
 import {
 	PCI_MSI_ADDRESS_HI,
 	PCI_MSI_ADDRESS_LO,
@@ -15,7 +16,6 @@ import {
 	PCI_MSI_FLAGS_QMASK,
 	PCI_MSI_FLAGS_QSIZE,
 } from "../uapi/pci_regs.ts";
-import { load } from "./bytes.ts";
 import type { ConfigRegisters } from "./config-space.ts";
 
 /** What the capability says. */

@@ -3,6 +3,8 @@
  *
  * @module
  */
+import { attempt } from "../attempt.ts";
+import { disposeTriggers, Trigger } from "../device/trigger.ts";
 import {
 	PCI_MSI_ADDRESS_HI,
 	PCI_MSI_ADDRESS_LO,
@@ -14,9 +16,8 @@ import { VFIO_PCI_MSI_IRQ_INDEX } from "../uapi/vfio.ts";
 import type { ConfigSpace } from "./config-space.ts";
 import { connectAll, DirectMessage } from "./direct-message.ts";
 import type { AssignableDevice } from "./hardware.ts";
-import { attempt, type InterruptHost } from "./interrupt-host.ts";
+import type { InterruptHost } from "./interrupt-host.ts";
 import type { MsiCapability } from "./msi-capability.ts";
-import { disposeTriggers, Trigger } from "./trigger.ts";
 
 /** The MSI of one function. */
 export class Msi {

@@ -4,8 +4,8 @@
  *
  * @module
  */
+import { alignDown, alignUp } from "../bytes.ts";
 import { PCI_MSIX_ENTRY_SIZE } from "../uapi/pci_regs.ts";
-import { alignDown, alignUp } from "./bytes.ts";
 
 /** A stretch of a BAR. */
 export interface Stretch {

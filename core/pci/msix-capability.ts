@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { hex, load } from "../bytes.ts";
 import type { GuestBar } from "../machine/machine.ts";
 import {
 	PCI_DEVICE_ID,
@@ -16,7 +17,6 @@ import {
 	PCI_MSIX_TABLE,
 	PCI_VENDOR_ID,
 } from "../uapi/pci_regs.ts";
-import { hex, load } from "./bytes.ts";
 import type { ConfigRegisters } from "./config-space.ts";
 
 /** A place in a BAR. */

@@ -5,8 +5,8 @@
  *
  * @module
  */
+import { alignUp, hex, powerOfTwoCeiling } from "../bytes.ts";
 import type { GuestBar } from "../machine/machine.ts";
-import { alignUp, hex, powerOfTwoCeiling } from "./bytes.ts";
 import { type MsixCapability, msixPbaSize, msixTableSize } from "./msix-capability.ts";
 
 const CHOICES = ["off", "auto", "bar0", "bar1", "bar2", "bar3", "bar4", "bar5"] as const;

@@ -4,6 +4,7 @@
  *
  * @module
  */
+import { allOnes, load, store } from "../bytes.ts";
 import type { AccessWidth } from "../kernel.ts";
 import {
 	PCI_MSIX_ENTRY_CTRL_MASKBIT,
@@ -11,7 +12,6 @@ import {
 	PCI_MSIX_ENTRY_SIZE,
 	PCI_MSIX_ENTRY_VECTOR_CTRL,
 } from "../uapi/pci_regs.ts";
-import { allOnes, load, store } from "./bytes.ts";
 
 /** Entries, and a pending bit for each. */
 export class MsixTable {

@@ -7,18 +7,18 @@
  *
  * @module
  */
+import { attempt } from "../attempt.ts";
+import { NO_EVENTFD } from "../device/irq-setup.ts";
+import { disposeTriggers, Trigger } from "../device/trigger.ts";
 import type { AccessWidth } from "../kernel.ts";
 import { PCI_MSIX_FLAGS, PCI_MSIX_FLAGS_ENABLE, PCI_MSIX_FLAGS_MASKALL } from "../uapi/pci_regs.ts";
 import { VFIO_PCI_MSIX_IRQ_INDEX } from "../uapi/vfio.ts";
 import type { ConfigSpace } from "./config-space.ts";
 import { connectAll, DirectMessage } from "./direct-message.ts";
 import type { AssignableDevice } from "./hardware.ts";
-import { attempt, type InterruptHost } from "./interrupt-host.ts";
+import type { InterruptHost } from "./interrupt-host.ts";
 import type { MsixCapability } from "./msix-capability.ts";
 import { MsixTable } from "./msix-table.ts";
-import { disposeTriggers, Trigger } from "./trigger.ts";
-
-const NO_EVENTFD = -1;
 
 /** The MSI-X of one function. */
 export class Msix {

@@ -3,10 +3,10 @@
  *
  * @module
  */
+import { attempt } from "../attempt.ts";
+import { Trigger } from "../device/trigger.ts";
 import type { VFIO_PCI_ERR_IRQ_INDEX, VFIO_PCI_REQ_IRQ_INDEX } from "../uapi/vfio.ts";
 import type { AssignableDevice } from "./hardware.ts";
-import { attempt } from "./interrupt-host.ts";
-import { Trigger } from "./trigger.ts";
 
 /** Listens to one of them. A kernel or device that does not have it is listened to in vain. */
 export class Notification implements Disposable {

@@ -4,6 +4,7 @@
  *
  * @module
  */
+import { allOnes, hex, load } from "../bytes.ts";
 import type { Irq } from "../device/irq.ts";
 import type { Region } from "../device/region.ts";
 import type { GuestBar, PciSlot } from "../machine/machine.ts";
@@ -33,7 +34,6 @@ import { VFIO_PCI_INTX_IRQ_INDEX, VFIO_PCI_MSI_IRQ_INDEX, VFIO_PCI_MSIX_IRQ_INDE
 import { type AddedCapability, gpuDirectCapability, NVIDIA, vmdShadowCapability } from "./added-capability.ts";
 import { type BarPlan, planBar, TABLE_REASON, type Trap } from "./bar-areas.ts";
 import { emulateBars, findBars, ROM_BAR } from "./bar-registers.ts";
-import { allOnes, hex, load } from "./bytes.ts";
 import { buildCapabilities, Refusal, type StandardCapabilities } from "./capabilities.ts";
 import { ConfigRegisters } from "./config-space.ts";
 import { buildExtendedCapabilities } from "./extended-capabilities.ts";

@@ -3,8 +3,8 @@
  *
  * @module
  */
+import { load } from "../bytes.ts";
 import { PCI_PM_CTRL, PCI_PM_CTRL_NO_SOFT_RESET, PCI_PM_CTRL_STATE_MASK } from "../uapi/pci_regs.ts";
-import { load } from "./bytes.ts";
 import type { ConfigRegisters } from "./config-space.ts";
 import type { Capability } from "./walk.ts";
 

@@ -3,9 +3,9 @@
  *
  * @module
  */
+import { allOnes } from "../bytes.ts";
 import type { AccessWidth } from "../kernel.ts";
 import type { WatchedArea } from "./bar.ts";
-import { allOnes } from "./bytes.ts";
 import type { AssignableDevice } from "./hardware.ts";
 import type { Msix } from "./msix.ts";
 import type { BarQuirk, QuirkHost, QuirkPlace } from "./quirks/quirk.ts";

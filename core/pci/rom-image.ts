@@ -3,8 +3,8 @@
  *
  * @module
  */
+import { load, store } from "../bytes.ts";
 import { PCI_DEVICE_ID, PCI_VENDOR_ID } from "../uapi/pci_regs.ts";
-import { load, store } from "./bytes.ts";
 
 /** Bytes. PCI Local Bus 3.0, 6.2.5.2: an expansion ROM occupies at most 16 MiB. */
 export const ROM_LARGEST = 16 << 20;

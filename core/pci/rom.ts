@@ -4,10 +4,10 @@
  *
  * @module
  */
+import { allOnes, hex, load } from "../bytes.ts";
 import type { AccessWidth } from "../kernel.ts";
 import { PCI_ROM_ADDRESS, PCI_ROM_ADDRESS_ENABLE } from "../uapi/pci_regs.ts";
 import { VFIO_PCI_CONFIG_REGION_INDEX, VFIO_PCI_ROM_REGION_INDEX } from "../uapi/vfio.ts";
-import { allOnes, hex, load } from "./bytes.ts";
 import type { AssignableDevice } from "./hardware.ts";
 import { adoptImage, ROM_SIGNATURE } from "./rom-image.ts";
 

@@ -4,9 +4,9 @@
  *
  * @module
  */
+import { load } from "../bytes.ts";
 import { VfioError } from "../errors.ts";
 import { PCI_COMMAND, PCI_DEVICE_ID, PCI_VENDOR_ID } from "../uapi/pci_regs.ts";
-import { load } from "./bytes.ts";
 import type { ConfigRegisters } from "./config-space.ts";
 import type { Interrupts } from "./interrupts.ts";
 import type { FunctionLayout } from "./plan.ts";

@@ -3,12 +3,12 @@
  *
  * @module
  */
+import { allOnes, load } from "../bytes.ts";
 import { VfioError } from "../errors.ts";
 import type { PciSlot } from "../machine/machine.ts";
 import { PCI_CFG_SPACE_EXP_SIZE } from "../uapi/pci_regs.ts";
 import { VFIO_PCI_CONFIG_REGION_INDEX, VFIO_PCI_MSIX_IRQ_INDEX, VFIO_PCI_ROM_REGION_INDEX } from "../uapi/vfio.ts";
 import type { AssignOptions, CheckedOptions } from "./assign-options.ts";
-import { allOnes, load } from "./bytes.ts";
 import type { AssignableDevice } from "./hardware.ts";
 import { type FunctionLayout, layoutFunction, type PlanInput } from "./plan.ts";
 import { probeRomSize } from "./rom.ts";

@@ -4,6 +4,7 @@
  *
  * @module
  */
+import { hex, load } from "../bytes.ts";
 import {
 	PCI_CAPABILITY_LIST,
 	PCI_CFG_SPACE_SIZE,
@@ -11,7 +12,6 @@ import {
 	PCI_STATUS_CAP_LIST,
 	PCI_STD_HEADER_SIZEOF,
 } from "../uapi/pci_regs.ts";
-import { hex, load } from "./bytes.ts";
 
 /** A capability of the list that starts at 0x34. */
 export interface Capability {

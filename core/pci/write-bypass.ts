@@ -4,7 +4,9 @@
  *
  * @module
  */
-
+import { attempt, type Reporter } from "../attempt.ts";
+import { NO_EVENTFD } from "../device/irq-setup.ts";
+import { Trigger } from "../device/trigger.ts";
 import { VfioError } from "../errors.ts";
 import type { AccessWidth } from "../kernel.ts";
 import type { KvmBypass } from "../machine/kvm-bypass.ts";
@@ -12,23 +14,20 @@ import { Releases } from "../release.ts";
 import { isErrno } from "../retry.ts";
 import { ENOTTY } from "../uapi/errno.ts";
 import type { AssignableDevice } from "./hardware.ts";
-import { Trigger } from "./trigger.ts";
 
 /** Identical writes in a row until the kernel does them. */
 export const HITS = 10;
 /** How many registers of a device the kernel writes at most. */
 export const LARGEST = 10;
-const NO_EVENTFD = -1;
 
 /** What bypasses need of their function. */
-export interface WriteBypassHost {
+export interface WriteBypassHost extends Reporter {
 	/** KVM, where it takes writes. */
 	kvm(): KvmBypass | undefined;
 	/** VFIO writes the register; otherwise this process does, without an exit to it. */
 	readonly inKernel: boolean;
 	/** Where a BAR is in the guest, and in which space; undefined while it is nowhere. */
 	place(bar: number): { readonly address: bigint; readonly io: boolean } | undefined;
-	report(message: string): void;
 }
 
 interface Write {
@@ -65,12 +64,10 @@ export class WriteBypasses implements Disposable {
 			return;
 		}
 		if (++this.#hits !== HITS || this.#active.length >= LARGEST) return;
-		try {
+		attempt(this.#host, () => {
 			const connection = this.#connect(last);
 			if (connection) this.#active.push({ bar, connection });
-		} catch (error) {
-			this.#host.report((error as Error).message);
-		}
+		});
 	}
 
 	/** A BAR has moved, or decodes no more: its writes come to us again. */
@@ -90,11 +87,7 @@ export class WriteBypasses implements Disposable {
 			const one = this.#active[at];
 			if (!one || !which(one)) continue;
 			this.#active.splice(at, 1);
-			try {
-				one.connection[Symbol.dispose]();
-			} catch (error) {
-				this.#host.report((error as Error).message);
-			}
+			attempt(this.#host, () => one.connection[Symbol.dispose]());
 		}
 	}
 

@@ -10,6 +10,7 @@ import { latin1, readingIfThere, readNames } from "../host/sysfs.ts";
 import { perform } from "../host/sysfs-write.ts";
 import type { Kernel } from "../kernel.ts";
 import { Releases } from "../release.ts";
+import { isErrno } from "../retry.ts";
 import { ENOENT } from "../uapi/errno.ts";
 
 const DRIVER = "vfio-platform";
@@ -88,7 +89,7 @@ export function bindPlatformDevice(kernel: Kernel, name: string, driver = DRIVER
 		}
 		return releases.move();
 	} catch (error) {
-		throw explain(error, name);
+		throw explain(error, name, `${DRIVERS}/${driver}/bind`);
 	} finally {
 		releases[Symbol.dispose]();
 	}
@@ -100,9 +101,9 @@ function driverOf(kernel: Kernel, path: string): string | undefined {
 		.at(-1);
 }
 
-/** The driver refuses what it cannot reset, unless it was loaded otherwise. */
-function explain(error: unknown, name: string): unknown {
-	if (!(error instanceof VfioError) || error.errno !== ENOENT) return error;
+/** The driver refuses what it cannot reset, unless it was loaded otherwise. @param bind the file that the driver binds by */
+function explain(error: unknown, name: string, bind: string): unknown {
+	if (!(error instanceof VfioError) || !isErrno(error.cause, ENOENT) || error.cause.target !== bind) return error;
 	return new VfioError("unassignable-device", `Cannot bind ${name}: vfio-platform has no reset for it`, {
 		device: name,
 		cause: error.cause,

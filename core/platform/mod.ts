@@ -3,6 +3,5 @@ export { bindPlatformDevice, type PlatformBindPlan, planPlatformBind } from "./b
 export { describePlatformDevice } from "./describe.ts";
 export * from "./device-tree/mod.ts";
 export type { AssignablePlatformDevice } from "./hardware.ts";
-export { IrqQueue, type IrqState } from "./irq-queue.ts";
 export type { PlatformOptions } from "./options.ts";
 export { PlatformDevice } from "./platform-device.ts";

@@ -3,6 +3,8 @@
  *
  * @module
  */
+import { attempt } from "../attempt.ts";
+import { ALL_ONES_64, allOnes } from "../bytes.ts";
 import { VfioError } from "../errors.ts";
 import type { AccessWidth } from "../kernel.ts";
 import type { DirectArea } from "../machine/machine.ts";
@@ -13,12 +15,10 @@ import type {
 	PlatformLine,
 	PlatformSlot,
 } from "../machine/platform.ts";
-import { ALL_ONES_64, allOnes } from "../pci/bytes.ts";
-import { attempt } from "../pci/interrupt-host.ts";
 import type { MachineResettable, SharedReset } from "../pci/machine-reset.ts";
-import { Reports } from "../pci/reports.ts";
 import type { ResetReport } from "../pci/reset.ts";
 import { Releases } from "../release.ts";
+import { Reports } from "../reports.ts";
 import type { AssignablePlatformDevice } from "./hardware.ts";
 import { IrqQueue } from "./irq-queue.ts";
 import { checkPlatformOptions, type PlatformOptions } from "./options.ts";
@@ -79,7 +79,7 @@ export class PlatformDevice implements GuestPlatformDevice, MachineResettable {
 		this.#regions = holdings.use(
 			new PlatformRegions(device, {
 				accessed: () => this.#endOfInterrupt(),
-				directAreasChanged: (region) => attempt(this.#link, () => this.#slot?.directAreasChanged?.(region)),
+				directAreasChanged: (region) => attempt(this.#irqHost, () => this.#slot?.directAreasChanged?.(region)),
 				report: this.#report,
 			}),
 		);
@@ -153,12 +153,12 @@ export class PlatformDevice implements GuestPlatformDevice, MachineResettable {
 		const irq = this.#irqs[index];
 		if (!irq) return;
 		const active = this.#queue.active === index;
-		if (active) attempt(this.#link, () => irq.set(false));
+		if (active) attempt(this.#irqHost, () => irq.set(false));
 		this.#queue.remove(index);
 		this.#irqs[index] = undefined;
-		attempt(this.#link, () => irq[Symbol.dispose]());
+		attempt(this.#irqHost, () => irq[Symbol.dispose]());
 		// The kernel may have it masked, and would keep that for whoever connects it next.
-		attempt(this.#link, () => irq.unmask());
+		attempt(this.#irqHost, () => irq.unmask());
 		if (active) this.#showNext();
 	}
 
@@ -213,7 +213,7 @@ export class PlatformDevice implements GuestPlatformDevice, MachineResettable {
 		const { resettable } = this.#device;
 		const waiting = this.#irqs.flatMap((irq) => (irq && this.#queue.state(irq.index) !== "inactive" ? [irq] : []));
 		for (const irq of waiting) {
-			if (this.#queue.active === irq.index) attempt(this.#link, () => irq.set(false));
+			if (this.#queue.active === irq.index) attempt(this.#irqHost, () => irq.set(false));
 			this.#queue.remove(irq.index);
 		}
 		const tried: { method: "device-reset"; error: string }[] = [];
@@ -225,7 +225,7 @@ export class PlatformDevice implements GuestPlatformDevice, MachineResettable {
 			}
 		}
 		// What the kernel has masked for them would never be unmasked.
-		for (const irq of waiting) attempt(this.#link, () => irq.unmask());
+		for (const irq of waiting) attempt(this.#irqHost, () => irq.unmask());
 		this.#stopTimer();
 		this.#regions.setMapped(true);
 		const works = resettable && this.#attached && tried.length === 0;
@@ -259,10 +259,6 @@ export class PlatformDevice implements GuestPlatformDevice, MachineResettable {
 
 	readonly #report = (message: string): void => this.#reports.add(message);
 
-	get #link(): { report(message: string): void } {
-		return this.#irqHost;
-	}
-
 	#arrived(index: number): void {
 		if (this.#irqs[index] && this.#queue.arrive(index)) this.#show(index);
 	}
@@ -270,7 +266,7 @@ export class PlatformDevice implements GuestPlatformDevice, MachineResettable {
 	/** The interrupt is before the guest: the next access to a region ends it, so none may be mapped. */
 	#show(index: number): void {
 		this.#regions.setMapped(false);
-		attempt(this.#link, () => this.#irqs[index]?.set(true));
+		attempt(this.#irqHost, () => this.#irqs[index]?.set(true));
 		if (this.#timeout === 0) return;
 		const { clock } = this.#device.kernel;
 		this.#deadline = clock.now() + this.#timeout;
@@ -287,9 +283,9 @@ export class PlatformDevice implements GuestPlatformDevice, MachineResettable {
 		const ended = this.#queue.end();
 		if (ended === NONE) return;
 		const irq = this.#irqs[ended];
-		attempt(this.#link, () => irq?.set(false));
+		attempt(this.#irqHost, () => irq?.set(false));
 		// It may come again at once.
-		attempt(this.#link, () => irq?.unmask());
+		attempt(this.#irqHost, () => irq?.unmask());
 		this.#showNext();
 	}
 

@@ -3,19 +3,17 @@
  *
  * @module
  */
+import type { Reporter } from "../attempt.ts";
+import { NO_EVENTFD } from "../device/irq-setup.ts";
+import { Trigger } from "../device/trigger.ts";
 import type { PlatformLine } from "../machine/platform.ts";
-import { Trigger } from "../pci/trigger.ts";
 import { Releases } from "../release.ts";
 import type { AssignablePlatformDevice } from "./hardware.ts";
 
-const NO_EVENTFD = -1;
-
 /** What an interrupt tells the device it belongs to. */
-export interface PlatformIrqHost {
+export interface PlatformIrqHost extends Reporter {
 	/** It has come. */
 	arrived(index: number): void;
-	/** Somebody else could drive the line, but it did not work out. */
-	report(message: string): void;
 	/** Lines may be driven by somebody else. */
 	readonly irqfd: boolean;
 }

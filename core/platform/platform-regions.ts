@@ -3,10 +3,10 @@
  *
  * @module
  */
+import { ALL_ONES_64, allOnes } from "../bytes.ts";
 import type { AccessWidth, Mapping } from "../kernel.ts";
 import type { DirectArea } from "../machine/machine.ts";
 import type { GuestPlatformRegion } from "../machine/platform.ts";
-import { ALL_ONES_64, allOnes } from "../pci/bytes.ts";
 import { Releases } from "../release.ts";
 import { VFIO_REGION_INFO_FLAG_READ, VFIO_REGION_INFO_FLAG_WRITE } from "../uapi/vfio.ts";
 import type { AssignablePlatformDevice } from "./hardware.ts";

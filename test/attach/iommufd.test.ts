@@ -62,7 +62,12 @@ const cdevOf = (address: string) =>
 	`/dev/vfio/devices/${kernel.readDirectory(`/sys/bus/pci/devices/${address}/vfio-dev`)[0]}`;
 /** The kernel, one of whose files is missing. */
 const without = (...paths: string[]): Kernel =>
-	withCalls(kernel, { open: (path, flags) => kernel.open(paths.includes(path) ? "/nowhere" : path, flags) });
+	withCalls(kernel, {
+		open: (path, flags) => {
+			if (paths.includes(path)) throw new KernelError(ENOENT, "open", path);
+			return kernel.open(path, flags);
+		},
+	});
 /** The kernel, with something done to the number of each request. */
 const requesting = (change: (request: number) => number): Kernel =>
 	withCalls(kernel, { ioctl: (fd, request, argument) => kernel.ioctl(fd, change(request), argument) });

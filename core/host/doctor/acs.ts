@@ -4,7 +4,7 @@
  *
  * @module
  */
-import { load } from "../../pci/bytes.ts";
+import { load } from "../../bytes.ts";
 import { walkCapabilities, walkExtendedCapabilities } from "../../pci/walk.ts";
 import {
 	PCI_ACS_CAP,

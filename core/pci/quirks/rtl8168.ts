@@ -8,8 +8,8 @@
  *
  * @module
  */
+import { allOnes } from "../../bytes.ts";
 import type { AccessWidth } from "../../kernel.ts";
-import { allOnes } from "../bytes.ts";
 import type { BarQuirk, DeviceQuirk, QuirkHost } from "./quirk.ts";
 
 const DATA = 0x70;

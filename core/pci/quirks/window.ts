@@ -4,8 +4,8 @@
  *
  * @module
  */
+import { load, store } from "../../bytes.ts";
 import type { AccessWidth } from "../../kernel.ts";
-import { load, store } from "../bytes.ts";
 import type { BarQuirk, QuirkHost, QuirkPlace } from "./quirk.ts";
 
 /** How a window is built. */

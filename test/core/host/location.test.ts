@@ -17,14 +17,15 @@ describe("locate()", () => {
 		});
 	});
 
-	it("Y-02 sysfsdev goes before a platform device's name, which has no slash and is not empty", () => {
+	it("Y-02 sysfsdev goes before a platform device's name, which is no path and not empty", () => {
 		expect(locate({ platform: "fff51000.ethernet" }).path).toBe("/sys/bus/platform/devices/fff51000.ethernet");
 		expect(locate({ platform: "a/b", sysfsdev: "/sys/devices/x" }).name).toBe("x");
-		for (const platform of ["", "a/b"]) expect(vfioError(() => locate({ platform })).code).toBe("invalid-argument");
+		for (const platform of ["", "a/b", ".", ".."])
+			expect(vfioError(() => locate({ platform })).code).toBe("invalid-argument");
 	});
 
 	it("says that nothing names a device, and what is no path", () => {
-		expect(vfioError(() => locate({})).message).toContain("neither host nor sysfsdev");
+		expect(vfioError(() => locate({})).message).toContain("neither host, platform nor sysfsdev");
 		for (const sysfsdev of ["", "/", "devices/x", "/sys/.."])
 			expect(vfioError(() => locate({ sysfsdev })).message).toContain("no path of a device");
 	});

@@ -5,11 +5,15 @@ import {
 	deviceTreeNode,
 	findPhandle,
 	printNode,
+	readDeviceTree,
 	stringsOf,
 	toDtb,
 	toDts,
 } from "../../../core/platform/mod.ts";
+import { EISDIR } from "../../../core/uapi/errno.ts";
 import { vfioError } from "../support/error.ts";
+import { FakeVfio } from "../support/fake-vfio.ts";
+import { withCalls } from "../support/with-calls.ts";
 import { SAMPLE } from "./sample-tree.ts";
 
 describe("deviceTreeNode()", () => {
@@ -100,5 +104,18 @@ describe("toDtb()", () => {
 		const text = String.fromCharCode(...toDtb(SAMPLE));
 		expect(text.match(/compatible\0/g)).toHaveLength(1);
 		expect(text.match(/frequency\0/g)).toHaveLength(1);
+	});
+});
+
+describe("readDeviceTree()", () => {
+	it("ends where a host's tree does not", () => {
+		const { kernel } = new FakeVfio();
+		const circles = withCalls(kernel, {
+			readDirectory: () => ["left", "right"],
+			readFile: (path) => kernel.fail(EISDIR, "read", path),
+		});
+		expect(vfioError(() => readDeviceTree(circles, "/sys/firmware/devicetree/base")).message).toContain(
+			"it has more than 65536 nodes",
+		);
 	});
 });

@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { IrqQueue } from "../../../core/mod.ts";
+import { IrqQueue } from "../../../core/platform/irq-queue.ts";
 
 describe("IrqQueue", () => {
 	it("shows one interrupt at a time, the others in the order they came", () => {

@@ -7,7 +7,6 @@ import { VfioError } from "../errors.ts";
 import type { Kernel } from "../kernel.ts";
 import { isErrno } from "../retry.ts";
 import { EMFILE } from "../uapi/errno.ts";
-import type { AssignableDevice } from "./hardware.ts";
 
 /** Owns the eventfd and the watch on it. */
 export class Trigger implements Disposable {
@@ -22,7 +21,7 @@ export class Trigger implements Disposable {
 	 * @param onSignal receives how often it was signalled since the last call
 	 * @throws VfioError `interrupt-failed`
 	 */
-	constructor(device: Pick<AssignableDevice, "kernel" | "name">, onSignal: (count: number) => void) {
+	constructor(device: { readonly kernel: Kernel; readonly name: string }, onSignal: (count: number) => void) {
 		const { kernel } = device;
 		this.#kernel = kernel;
 		this.#onSignal = onSignal;

@@ -4,7 +4,7 @@
  *
  * @module
  */
-import type { Clock } from "../kernel.ts";
+import type { Clock } from "./kernel.ts";
 
 /** How many reports may come in one {@link WINDOW}. */
 const BURST = 32;

@@ -3,7 +3,7 @@
  *
  * @module
  */
-import type { AccessWidth } from "../kernel.ts";
+import type { AccessWidth } from "./kernel.ts";
 
 /** The answer of a bus on which nobody answers: all ones. @param width bytes */
 export function allOnes(width: number): number {
