@@ -21,7 +21,8 @@ export interface PeerFunction {
  * others (the guest switches decoding off, moves the BAR, puts the function to sleep, or it is reset) removes its regions,
  * and they are added anew when it is back: a mapping of iommufd does not survive that, and is made again.
  *
- * A BAR of less than a page is in it as well, but cannot be mapped.
+ * It goes by the BARs' own registers: a BAR behind a bridge whose window does not let the guest reach it is in it as well.
+ * So is one of less than a page, but no IOMMU can map that.
  *
  * @example
  * ```ts

@@ -4,6 +4,7 @@ import { VfioDevice } from "../../core/device/device.ts";
 import { IoAddressSpace } from "../../core/device/io-address-space.ts";
 import { KernelError } from "../../core/errors.ts";
 import { bindGroup } from "../../core/host/bind.ts";
+import type { DmaMapping } from "../../core/iommu/iommu.ts";
 import { Iommufd } from "../../core/iommu/iommufd.ts";
 import type { MapReport } from "../../core/iommu/memory-map.ts";
 import type { Kernel } from "../../core/kernel.ts";
@@ -33,7 +34,7 @@ function boot(version: "6.12" | "7.2" = "7.2") {
 		clock.settle();
 		return Object.entries(linux.leaks()).filter(([, count]) => count !== 0);
 	};
-	return { linux, kernel: linux.process(), leaks };
+	return { linux, clock, kernel: linux.process(), leaks };
 }
 
 /** Two devices of one guest, whose BARs are guest memory. */
@@ -91,9 +92,14 @@ class Peers implements Disposable {
 		return this.nvme.barRead(0, AQA, 4);
 	}
 
-	/** Where BARs are mapped, in the books of all address spaces. */
+	/** The books of all address spaces, but for the guest's RAM. */
+	get mappings(): DmaMapping[] {
+		return this.addressSpace.iommus.flatMap(({ mappings }) => [...mappings].slice(1));
+	}
+
+	/** Where BARs are mapped. */
 	get mapped(): bigint[] {
-		return this.addressSpace.iommus.flatMap(({ mappings }) => [...mappings].map(({ start }) => start).slice(1));
+		return this.mappings.map(({ start }) => start);
 	}
 
 	[Symbol.dispose](): void {
@@ -146,6 +152,18 @@ describe("BARs of assigned devices for their peers", () => {
 		expect(peers.write(0x001f001f)).toBe(0x001f001f);
 		expect(peers.reports).toEqual([]);
 		expect(linux.leaks().dmaMappings).toBe(1 + BARS.size);
+		peers[Symbol.dispose]();
+		expect(leaks()).toEqual([]);
+	});
+
+	it("stay mapped while an interrupt of their device waits for its end, which traps the guest's own accesses", () => {
+		const { clock, kernel, leaks } = boot();
+		const peers = new Peers(kernel).place();
+		const before = peers.mappings;
+		peers.edu.barWrite(0, 0x60, 4, 1);
+		clock.settle();
+		expect(peers.edu.directAreas(0)).toEqual([]);
+		expect(peers.mappings.every((mapping, n) => mapping === before[n])).toBe(true);
 		peers[Symbol.dispose]();
 		expect(leaks()).toEqual([]);
 	});
@@ -217,10 +235,9 @@ describe("BARs of assigned devices for their peers", () => {
 			expect(peers.write(2)).toBe(2);
 			expect([new Set(peers.mapped), linux.leaks().dmaMappings]).toEqual([BARS, 1 + BARS.size]);
 			// Other bits of the register change nothing.
-			const before = peers.addressSpace.iommus.flatMap(({ mappings }) => [...mappings]);
+			const before = peers.mappings;
 			peers.nvme.configWrite(control, width, peers.nvme.configRead(control, width));
-			const after = peers.addressSpace.iommus.flatMap(({ mappings }) => [...mappings]);
-			expect(after.every((mapping, n) => mapping === before[n])).toBe(true);
+			expect(peers.mappings.every((mapping, n) => mapping === before[n])).toBe(true);
 			expect(peers.reports).toEqual([]);
 			peers[Symbol.dispose]();
 			expect(leaks()).toEqual([]);

@@ -1,4 +1,5 @@
 import { describe, expect, it } from "vitest";
+import { planMappings } from "../../../core/iommu/planner.ts";
 import { assign } from "../support/assigned.ts";
 import { configSpace, msixBody } from "../support/pci-config.ts";
 
@@ -31,6 +32,21 @@ describe("a BAR smaller than a page", () => {
 		place(fn, 0x41004600);
 		expect(ends(fn)).toEqual([[0, 128]]);
 		expect(slot.changes).toEqual([0, 0]);
+	});
+
+	it("is no page for its peers, and not mapped for them, without a word", () => {
+		const { fn } = small(128);
+		expect(fn.peerRegions(0)).toEqual([]);
+		place(fn, 0x41005000);
+		const regions = fn.peerRegions(0);
+		expect(regions.map(({ guestAddress, length }) => [guestAddress, length])).toEqual([[0x41005000n, 128]]);
+		const limits = { pageSize: 4096n, iovaRanges: undefined, dmaAvail: 8 };
+		expect(planMappings(regions, limits)).toMatchObject({
+			map: [],
+			skipped: [{ reason: "device-alignment", error: undefined }],
+		});
+		fn.unplug();
+		expect(fn.peerRegions(0)).toEqual([]);
 	});
 
 	it("is itself again when the guest stops decoding, and a page again when it goes on", () => {
