@@ -3,15 +3,16 @@
  *
  * @module
  */
+import { Releases } from "../../../core/release.ts";
 import { EFAULT, ENOENT, EPERM } from "../../../core/uapi/errno.ts";
 import { DMA_READ, DMA_WRITE } from "../../hardware/iommu-domain.ts";
 import { PAGE_SIZE, type PinnedMemory } from "../address-space.ts";
 import type { EmulatedDma } from "../vfio/emulated-dma.ts";
+import { LAST_ADDRESS } from "../vfio/iova-ranges.ts";
 import type { Area } from "./area.ts";
 import type { IommufdBinding } from "./binding.ts";
 import type { IommufdFile } from "./file.ts";
 import { Ioas } from "./ioas.ts";
-import { LAST_ADDRESS } from "./iova-allocation.ts";
 import { IommufdObject } from "./object.ts";
 
 /** A page that a driver has pinned. */
@@ -64,17 +65,25 @@ export class IommufdAccess extends IommufdObject implements IommufdBinding, Emul
 	detach(): void {
 		const ioas = this.#ioas;
 		if (!ioas) return;
-		this.#takeBack(0n, LAST_ADDRESS);
-		this.#ioas = undefined;
-		ioas.removeAccess(this);
-		ioas.users--;
+		const releases = new Releases();
+		releases.defer(() => {
+			this.#ioas = undefined;
+			ioas.removeAccess(this);
+			ioas.users--;
+		});
+		releases.defer(() => this.#takeBack(0n, LAST_ADDRESS));
+		releases[Symbol.dispose]();
 	}
 
 	unbind(): void {
-		this.detach();
-		this.users = 0;
-		this.file.context.remove(this);
-		this.file.unreference();
+		const releases = new Releases();
+		releases.defer(() => {
+			this.users = 0;
+			this.file.context.remove(this);
+			this.file.unreference();
+		});
+		releases.defer(() => this.detach());
+		releases[Symbol.dispose]();
 	}
 
 	override destroy(): void {}
@@ -123,11 +132,15 @@ export class IommufdAccess extends IommufdObject implements IommufdBinding, Emul
 		return { [Symbol.dispose]: () => void this.#listeners.delete(listener) };
 	}
 
-	/** The driver is told; a page that it keeps all the same is taken from it. */
+	/** The driver is told; a page that it keeps all the same, or when it throws, is taken from it. */
 	#takeBack(iova: bigint, size: bigint): void {
 		if (this.#pins.size === 0) return;
-		for (const listener of [...this.#listeners]) listener(iova, size);
-		for (const [start, pin] of this.#pins) if (start >= iova && start - iova < size) this.#drop(start, pin);
+		const releases = new Releases();
+		releases.defer(() => {
+			for (const [start, pin] of this.#pins) if (start >= iova && start - iova < size) this.#drop(start, pin);
+		});
+		for (const listener of [...this.#listeners].reverse()) releases.defer(() => listener(iova, size));
+		releases[Symbol.dispose]();
 	}
 
 	#drop(start: bigint, pin: DriverPin): void {

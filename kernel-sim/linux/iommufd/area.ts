@@ -3,8 +3,7 @@
  *
  * @module
  */
-import type { PinnedMemory } from "../address-space.ts";
-import type { Pages } from "./pages.ts";
+import type { Pages, PagesPin } from "./pages.ts";
 
 /** Part of some pages at an I/O virtual address. */
 export class Area {
@@ -19,7 +18,7 @@ export class Area {
 	/** Bits of `DMA_READ` and `DMA_WRITE`. */
 	readonly access: number;
 	/** While a page table needs it. */
-	pinned: PinnedMemory | undefined;
+	pinned: PagesPin | undefined;
 	/** What devices without DMA of their own have pinned of it: it has to be asked for back. */
 	borrowed = 0;
 

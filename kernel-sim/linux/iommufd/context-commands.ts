@@ -26,6 +26,7 @@ import { IommufdDevice } from "./device.ts";
 import { FaultQueue, FaultQueueFile } from "./fault-queue.ts";
 import { Ioas } from "./ioas.ts";
 import type { CallOf } from "./ioas-commands.ts";
+import { fillBuffer } from "./user-struct.ts";
 
 /** Bytes of `iommu_hw_info` that must be 0; 6.12 has nothing in the first of them. */
 const HW_INFO_RESERVED = { "6.12": [28, 29, 30, 31], "7.2": [29, 30, 31] } as const;
@@ -105,9 +106,7 @@ export function hwInfo({ context, process, view, respond }: CallOf<typeof iommu_
 	if (view.flags === INPUT_TYPE && ![0, IOMMU_HW_INFO_TYPE_INTEL_VTD].includes(view.out_data_type)) return -EOPNOTSUPP;
 	const info = iommu_hw_info_vtd.create();
 	Object.assign(info, { cap_reg: registers.cap, ecap_reg: registers.ecap });
-	const answer = new Uint8Array(view.data_len);
-	answer.set(info.bytes.subarray(0, view.data_len));
-	if (answer.length > 0 && !process.memory.write(view.data_uptr, answer)) return -EFAULT;
+	if (!fillBuffer(process.memory, view.data_uptr, view.data_len, info.bytes)) return -EFAULT;
 	view.data_len = info.bytes.length;
 	view.out_data_type = IOMMU_HW_INFO_TYPE_INTEL_VTD;
 	view.out_max_pasid_log2 = 0;

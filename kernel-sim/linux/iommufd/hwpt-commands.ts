@@ -21,12 +21,12 @@ import {
 	type iommu_veventq_alloc,
 	type iommu_viommu_alloc,
 } from "../../../core/uapi/iommufd.ts";
+import { LAST_ADDRESS } from "../vfio/iova-ranges.ts";
 import { IommufdDevice } from "./device.ts";
 import { FaultQueue } from "./fault-queue.ts";
 import { Hwpt } from "./hwpt.ts";
 import { Ioas } from "./ioas.ts";
 import type { CallOf } from "./ioas-commands.ts";
-import { LAST_ADDRESS } from "./iova-allocation.ts";
 import type { IommufdPlatform } from "./platform.ts";
 
 const FLAGS = IOMMU_HWPT_ALLOC_NEST_PARENT | IOMMU_HWPT_ALLOC_DIRTY_TRACKING | IOMMU_HWPT_FAULT_ID_VALID;
@@ -85,7 +85,8 @@ export function getDirtyBitmap({ context, process, view }: CallOf<typeof iommu_h
 	if ((flags & ~IOMMU_HWPT_GET_DIRTY_BITMAP_NO_CLEAR) !== 0 || view.__reserved !== 0) return -EOPNOTSUPP;
 	const hwpt = context.find(view.hwpt_id, Hwpt);
 	if (!hwpt) return -ENOENT;
-	const last = iova + length - 1n;
+	// No length at all is, less one, the greatest.
+	const last = iova + BigInt.asUintN(64, length - 1n);
 	if (last > LAST_ADDRESS) return -EOVERFLOW;
 	if ((iova | length) % hwpt.ioas.alignment !== 0n) return -EINVAL;
 	if (pageSize === 0n || (iova | length) % pageSize !== 0n) return -EINVAL;

@@ -20,12 +20,13 @@ import {
 import type { Struct } from "../../../core/uapi/struct.ts";
 import { DMA_READ, DMA_WRITE } from "../../hardware/iommu-domain.ts";
 import type { SimProcess } from "../process.ts";
+import { LAST_ADDRESS } from "../vfio/iova-ranges.ts";
 import { Account } from "./accounts.ts";
 import type { Call } from "./commands.ts";
 import type { IommufdContext } from "./context.ts";
 import { FilePages } from "./file-pages.ts";
 import { Ioas, type PagesPart } from "./ioas.ts";
-import { LAST_ADDRESS, type Span } from "./iova-allocation.ts";
+import type { Span } from "./iova-allocation.ts";
 import { Pages, UserPages } from "./pages.ts";
 
 /** A call whose structure has this layout. */

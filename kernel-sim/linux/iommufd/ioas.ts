@@ -3,15 +3,16 @@
  *
  * @module
  */
-import { EADDRINUSE, EBUSY, EDEADLK, EEXIST, EINVAL, ENOENT, EOVERFLOW, EPERM } from "../../../core/uapi/errno.ts";
+import { EADDRINUSE, EDEADLK, EEXIST, EINVAL, ENOENT, EOPNOTSUPP, EOVERFLOW, EPERM } from "../../../core/uapi/errno.ts";
 import { DMA_WRITE } from "../../hardware/iommu-domain.ts";
-import { PAGE_SIZE, type PinnedMemory } from "../address-space.ts";
+import { PAGE_SIZE } from "../address-space.ts";
 import { DmaRecords } from "../vfio/dma-records.ts";
+import { LAST_ADDRESS } from "../vfio/iova-ranges.ts";
 import type { IommufdAccess } from "./access.ts";
 import { Area } from "./area.ts";
 import type { IommufdContext } from "./context.ts";
 import type { Hwpt } from "./hwpt.ts";
-import { LAST_ADDRESS, type Span } from "./iova-allocation.ts";
+import type { Span } from "./iova-allocation.ts";
 import { IovaSpace } from "./iova-space.ts";
 import { IommufdObject } from "./object.ts";
 import type { Pages } from "./pages.ts";
@@ -151,22 +152,26 @@ export class Ioas extends IommufdObject {
 		return this.unmap(0n, LAST_ADDRESS).bytes;
 	}
 
-	/** Cuts the area that an address lies in, so that the address ends one. @returns 0, or -EBUSY while it is borrowed */
+	/**
+	 * Cuts the area that an address lies in, so that the address ends one. Nothing is cut at the first address of an area.
+	 *
+	 * @returns 0; -EOPNOTSUPP for memory of a file; -EINVAL where no page ends, or while a driver has part of it
+	 */
 	cutAfter(address: bigint): number {
 		const area = this.areaAt(address);
-		if (!area || area.last === address) return 0;
-		if (area.borrowed > 0) return -EBUSY;
+		if (!area || area.iova === address || area.last === address) return 0;
+		if (!area.pages.ofProcess) return -EOPNOTSUPP;
 		const size = address - area.iova + 1n;
 		const low = new Area(area.iova, size, area.pages, area.offset, area.access);
 		const high = new Area(address + 1n, area.size - size, area.pages, area.offset + size, area.access);
+		if (!aligned(high, this.alignment) || area.borrowed > 0) return -EINVAL;
 		this.#areas.remove(area);
 		for (const part of [low, high]) this.#areas.add(part);
 		area.pages.use();
 		const { pinned } = area;
 		if (!pinned) return 0;
 		// The page table keeps its entries; only who has pinned them changes.
-		for (const part of [low, high]) part.pinned = part.pages.pin(part.offset, part.size) as PinnedMemory;
-		pinned.release();
+		[low.pinned, high.pinned] = area.pages.split(pinned, area.offset, low.size, high.size);
 		return 0;
 	}
 

@@ -5,6 +5,7 @@
  */
 import { EINVAL, ENOSPC, EOVERFLOW } from "../../../core/uapi/errno.ts";
 import { PAGE_SIZE } from "../address-space.ts";
+import { LAST_ADDRESS } from "../vfio/iova-ranges.ts";
 
 /** Addresses, both ends included. */
 export interface Span {
@@ -12,8 +13,6 @@ export interface Span {
 	readonly last: bigint;
 }
 
-/** The highest address there is. */
-export const LAST_ADDRESS = (1n << 64n) - 1n;
 const PAGE = BigInt(PAGE_SIZE);
 /** A huge page of x86: aligning to more gains nothing. */
 const LARGEST_ALIGNMENT = 0x20_0000n;

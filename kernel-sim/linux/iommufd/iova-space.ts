@@ -4,7 +4,8 @@
  * @module
  */
 import { EADDRINUSE, EINVAL } from "../../../core/uapi/errno.ts";
-import { allocateIova, holes, LAST_ADDRESS, meet, type Span } from "./iova-allocation.ts";
+import { LAST_ADDRESS } from "../vfio/iova-ranges.ts";
+import { allocateIova, holes, meet, type Span } from "./iova-allocation.ts";
 
 /** Addresses that are not free for mappings, and because of what. */
 interface Reservation extends Span {

@@ -41,6 +41,13 @@ interface PinnedRange {
 	readonly last: number;
 }
 
+/** Part of some pages, pinned. */
+export interface PagesPin extends PinnedMemory {
+	readonly range: PinnedRange;
+	/** What its source has pinned for it. */
+	readonly source: PinnedMemory;
+}
+
 /** Memory behind one IOMMU_IOAS_MAP and all copies of it. */
 export class Pages {
 	/** What it begins with: an address, or an offset into a file. Only what is below a page matters. */
@@ -85,25 +92,58 @@ export class Pages {
 	 *
 	 * @returns -EFAULT or -ENOMEM, with nothing pinned
 	 */
-	pin(offset: bigint, length: bigint): PinnedMemory | number {
+	pin(offset: bigint, length: bigint): PagesPin | number {
 		const pinned = this.#source.pin(offset, length, this.writable);
 		if (typeof pinned === "number") return pinned;
-		const range = { first: this.#page(offset), last: this.#page(offset + length - 1n) };
+		const range = this.#range(offset, length);
 		const more = covered([...this.#ranges, range]) - this.pinned;
 		const charged = this.#account?.charge(more) ?? 0;
 		if (charged < 0) {
 			pinned.release();
 			return charged;
 		}
-		this.#ranges.push(range);
-		const { target, offset: at, accounted } = pinned;
+		return this.#hold(pinned, pinned.offset, range);
+	}
+
+	/**
+	 * Two pins in the place of one. The memory is not asked for again: its owner may have given up its address.
+	 *
+	 * @param offset of the pin, bytes
+	 * @param size bytes of the first one
+	 * @param rest bytes of the second one
+	 */
+	split(pin: PagesPin, offset: bigint, size: bigint, rest: bigint): [PagesPin, PagesPin] {
+		let users = 2;
+		const { target, accounted } = pin;
 		const release = () => {
-			const before = this.pinned;
-			this.#ranges.splice(this.#ranges.indexOf(range), 1);
-			this.#account?.charge(this.pinned - before);
-			pinned.release();
+			if (--users === 0) pin.source.release();
 		};
-		return { target, offset: at, accounted, release };
+		const source: PinnedMemory = { target, offset: pin.source.offset, accounted, release };
+		const low = this.#hold(source, pin.offset, this.#range(offset, size));
+		const high = this.#hold(source, pin.offset + Number(size), this.#range(offset + size, rest));
+		this.#forget(pin.range);
+		return [low, high];
+	}
+
+	#hold(source: PinnedMemory, offset: number, range: PinnedRange): PagesPin {
+		this.#ranges.push(range);
+		const { target, accounted } = source;
+		const release = () => {
+			this.#forget(range);
+			source.release();
+		};
+		return { target, offset, accounted, range, source, release };
+	}
+
+	/** A range is no longer pinned: pages that are in no other one are given back. */
+	#forget(range: PinnedRange): void {
+		const before = this.pinned;
+		this.#ranges.splice(this.#ranges.indexOf(range), 1);
+		this.#account?.charge(this.pinned - before);
+	}
+
+	#range(offset: bigint, length: bigint): PinnedRange {
+		return { first: this.#page(offset), last: this.#page(offset + length - 1n) };
 	}
 
 	#page(offset: bigint): number {

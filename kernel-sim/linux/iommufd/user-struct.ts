@@ -5,6 +5,7 @@
  */
 import { E2BIG, EFAULT, EINVAL } from "../../../core/uapi/errno.ts";
 import type { Fields, Struct, StructView } from "../../../core/uapi/struct.ts";
+import { type AddressSpace, PAGE_SIZE } from "../address-space.ts";
 import type { IoctlArgument } from "../file.ts";
 
 /** A caller's structure. */
@@ -50,4 +51,20 @@ export function readUserStruct<F extends Fields>(
 		view: layout.view(bytes),
 		respond: () => (argument.write(bytes.subarray(0, Math.min(size, layout.size))) ? 0 : -EFAULT),
 	};
+}
+
+const ZEROS = new Uint8Array(PAGE_SIZE);
+
+/**
+ * Fills a caller's buffer: as much of an answer as it has room for, and zeros behind that.
+ *
+ * @param length bytes that the caller says there are: they are only looked at one page after the other
+ * @returns false where there is no memory: EFAULT
+ */
+export function fillBuffer(memory: AddressSpace, address: bigint, length: number, answer: Uint8Array): boolean {
+	const given = answer.subarray(0, length);
+	if (given.length > 0 && !memory.write(address, given)) return false;
+	for (let done = given.length; done < length; done += PAGE_SIZE)
+		if (!memory.write(address + BigInt(done), ZEROS.subarray(0, length - done))) return false;
+	return true;
 }

@@ -35,10 +35,10 @@ import {
 import { PAGE_SIZE } from "../address-space.ts";
 import type { IoctlArgument } from "../file.ts";
 import type { SimProcess } from "../process.ts";
+import { LAST_ADDRESS } from "../vfio/iova-ranges.ts";
 import type { IommufdContext } from "./context.ts";
 import { Ioas } from "./ioas.ts";
 import { mapUser } from "./ioas-commands.ts";
-import { LAST_ADDRESS } from "./iova-allocation.ts";
 
 /** As many mappings as there is memory for. */
 const UNLIMITED = 0xffff_ffff;

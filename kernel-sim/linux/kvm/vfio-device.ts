@@ -14,7 +14,6 @@ import {
 	kvm_device_attr,
 } from "../../../core/uapi/kvm.ts";
 import { type IoctlArgument, OpenFile } from "../file.ts";
-import { NumberArgument } from "../ioctl-argument.ts";
 import type { SimProcess } from "../process.ts";
 import type { VirtualMachine } from "./virtual-machine.ts";
 
@@ -58,7 +57,7 @@ export class KvmVfioFile extends OpenFile {
 		if (!bytes) return -EFAULT;
 		const request = kvm_device_attr.view(bytes);
 		if (!isKnown(request)) return -ENXIO;
-		const pointed = new NumberArgument(Number(request.addr), process.memory).read(4);
+		const pointed = process.memory.read(request.addr, 4);
 		if (!pointed) return -EFAULT;
 		const file = process.file(new DataView(pointed.buffer, pointed.byteOffset).getInt32(0, true));
 		if (!file) return -EBADF;

@@ -6,11 +6,11 @@
 import { EEXIST, EINVAL, EUSERS } from "../../../core/uapi/errno.ts";
 import { type BusListener, DriverBus } from "../driver-bus.ts";
 import type { Sleep } from "../sleep.ts";
+import { readUuid } from "../uuid.ts";
 import type { MediatedDriver, MediatedType } from "./driver.ts";
 import { MdevDevice } from "./mdev-device.ts";
 import { MdevDriver, type MdevKernel } from "./mdev-driver.ts";
 import { MdevParent } from "./parent.ts";
-import { readUuid } from "./uuid.ts";
 
 /** Told what happens on the bus. */
 export interface MdevBusListener extends BusListener<MdevDevice, MdevDriver> {

@@ -16,6 +16,7 @@ import {
 	VFIO_DEVICE_SET_IRQS,
 	VFIO_PCI_BAR5_REGION_INDEX,
 } from "../../../core/uapi/vfio.ts";
+import { PAGE_SIZE } from "../address-space.ts";
 import type { IoctlArgument } from "../file.ts";
 import type { SimProcess } from "../process.ts";
 import { RegionMapping } from "../region-mapping.ts";
@@ -28,8 +29,6 @@ import { getInfo, getIrqInfo, getRegionInfo } from "./device-info.ts";
 import { getHotResetInfo, hotReset } from "./hot-reset.ts";
 import type { OpenDevice } from "./open-device.ts";
 import { setIrqs } from "./set-irqs.ts";
-
-const PAGE_SIZE = 4096;
 
 /** A descriptor of it. All of a device share its one open instance. */
 export class DeviceFile extends VfioDeviceFile {

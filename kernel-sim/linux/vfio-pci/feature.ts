@@ -17,11 +17,10 @@ import {
 	vfio_device_low_power_entry_with_wakeup,
 } from "../../../core/uapi/vfio.ts";
 import { EventFd } from "../eventfd.ts";
+import { UUID_SIZE, uuidText } from "../uuid.ts";
 import type { FeatureRequest } from "../vfio/device-feature.ts";
 import { exportDmaBuf } from "./dma-buf.ts";
 import type { OpenDevice } from "./open-device.ts";
-
-const UUID_SIZE = 16;
 
 /** Carries a request out. @returns 0 or more, or a negative errno */
 export function pciFeature(device: OpenDevice, request: FeatureRequest): number {
@@ -59,8 +58,7 @@ export function pciFeature(device: OpenDevice, request: FeatureRequest): number 
 function setToken(device: OpenDevice, request: FeatureRequest): number {
 	const uuid = request.read(UUID_SIZE);
 	if (!uuid) return -EFAULT;
-	const digits = [...uuid].map((byte) => byte.toString(16).padStart(2, "0")).join("");
-	device.bound.vfToken?.set(digits.replace(/^(.{8})(.{4})(.{4})(.{4})(.{12})$/, "$1-$2-$3-$4-$5"));
+	device.bound.vfToken?.set(uuidText(uuid));
 	return 0;
 }
 

@@ -6,11 +6,14 @@
 import { PCI_STATUS, PCI_STATUS_INTERRUPT } from "../../../core/uapi/pci_regs.ts";
 import type { PciFunction } from "../../hardware/function.ts";
 import type { InterruptController } from "../../hardware/interrupts.ts";
-import type { EventConsumer, EventFd } from "../eventfd.ts";
+import type { EventFd } from "../eventfd.ts";
+import { EventHook } from "../vfio/event-hook.ts";
 import { allowIntx } from "./command.ts";
 
 /** The INTx interrupt of an open device (contract E.2). */
-export class Intx implements EventConsumer {
+export class Intx {
+	/** The eventfd that unmasks. */
+	readonly unmaskEvent = new EventHook(() => this.unmask());
 	readonly #fn: PciFunction;
 	readonly #controller: InterruptController;
 	/** The device can be silenced by COMMAND; otherwise the line is masked at the interrupt controller. */
@@ -20,8 +23,6 @@ export class Intx implements EventConsumer {
 	#suspended = false;
 	#delivered = 0;
 	#trigger: EventFd | undefined;
-	#unmaskEvent: EventFd | undefined;
-	#unmaskConsumer: Disposable | undefined;
 
 	constructor(fn: PciFunction, controller: InterruptController, atDevice: boolean) {
 		this.#fn = fn;
@@ -62,7 +63,7 @@ export class Intx implements EventConsumer {
 	}
 
 	disable(): void {
-		this.removeUnmask();
+		this.unmaskEvent.remove();
 		this.#line?.[Symbol.dispose]();
 		this.#line = undefined;
 		this.setTrigger(undefined);
@@ -91,23 +92,6 @@ export class Intx implements EventConsumer {
 		if (this.#atDevice) allowIntx(this.#fn, true);
 	}
 
-	/** The eventfd that unmasks, instead of none: a reference that is taken over. */
-	setUnmask(event: EventFd): void {
-		this.#unmaskEvent = event;
-		this.#unmaskConsumer = event.consume(this);
-	}
-
-	get hasUnmask(): boolean {
-		return this.#unmaskEvent !== undefined;
-	}
-
-	removeUnmask(): void {
-		this.#unmaskConsumer?.[Symbol.dispose]();
-		this.#unmaskConsumer = undefined;
-		this.#unmaskEvent?.unreference();
-		this.#unmaskEvent = undefined;
-	}
-
 	/** The device goes to sleep: it must not raise its line. */
 	suspend(): void {
 		if (!this.enabled || this.#masked) return;
@@ -119,16 +103,6 @@ export class Intx implements EventConsumer {
 		if (!this.#suspended) return;
 		this.#suspended = false;
 		this.unmask();
-	}
-
-	/** The unmask eventfd was signalled. */
-	signalled(): void {
-		this.unmask();
-	}
-
-	/** The user has closed the unmask eventfd. */
-	closed(): void {
-		this.removeUnmask();
 	}
 
 	/** Whether the device wants something, masked or not. */

@@ -85,12 +85,8 @@ function unmaskIntx({ intx }: Interrupts, request: IrqRequest): number {
 	}
 	const event = eventAt(request, 0);
 	if (typeof event === "number") return event;
-	if (event && intx.hasUnmask) {
-		event.unreference();
-		return -EBUSY;
-	}
-	if (event) intx.setUnmask(event);
-	else intx.removeUnmask();
+	if (event) return intx.unmaskEvent.set(event);
+	intx.unmaskEvent.remove();
 	return 0;
 }
 

@@ -8,7 +8,7 @@ import { EBUSY } from "../../../core/uapi/errno.ts";
 import { VFIO_IRQ_INFO_AUTOMASKED, VFIO_IRQ_INFO_EVENTFD, VFIO_IRQ_INFO_MASKABLE } from "../../../core/uapi/vfio.ts";
 import type { PlatformHardware } from "../../hardware/platform/hardware.ts";
 import type { EventFd } from "../eventfd.ts";
-import { EventHook } from "./event-hook.ts";
+import { EventHook } from "../vfio/event-hook.ts";
 import type { InterruptNumbers } from "./interrupt-numbers.ts";
 
 /** An interrupt of an open device. */

@@ -24,10 +24,14 @@ export class OpenPlatformDevice {
 	/** The first open, with a reset. @returns why that did not work, where it has to */
 	static open(bound: VfioPlatformDevice): OpenPlatformDevice | number {
 		const opened = new OpenPlatformDevice(bound);
-		const answer = opened.reset();
-		if (answer === 0 || !bound.resetRequired) return opened;
-		opened.#closeInterrupts();
-		return answer;
+		let works = false;
+		try {
+			const answer = opened.reset();
+			works = answer === 0 || !bound.resetRequired;
+			return works ? opened : answer;
+		} finally {
+			if (!works) opened.#closeInterrupts();
+		}
 	}
 
 	/** The kernel has a way to reset it. */

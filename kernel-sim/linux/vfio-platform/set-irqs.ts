@@ -13,8 +13,8 @@ import {
 } from "../../../core/uapi/vfio.ts";
 import type { IoctlArgument } from "../file.ts";
 import type { SimProcess } from "../process.ts";
+import type { EventHook } from "../vfio/event-hook.ts";
 import { eventAt, type IrqRequest, isSet, readIrqRequest } from "../vfio/irq-request.ts";
-import type { EventHook } from "./event-hook.ts";
 import type { PlatformIrq } from "./irq.ts";
 
 /** Validates the argument and carries it out. @returns 0 or a negative errno */

@@ -14,18 +14,17 @@ import {
 } from "../../../core/uapi/vfio.ts";
 import { type IoctlArgument, OpenFile } from "../file.ts";
 import { IommufdFile } from "../iommufd/file.ts";
-import { copyStruct } from "../iommufd/user-struct.ts";
 import type { SimProcess } from "../process.ts";
 import type { RegionMapping } from "../region-mapping.ts";
+import { UUID_SIZE, uuidText } from "../uuid.ts";
+import { BIND_MINIMUM, readBindRequest } from "./bind-request.ts";
 import type { RegisteredDevice } from "./registered-device.ts";
 
 /** Bytes of the structures of the requests below as they were first. */
-const BIND_MINIMUM = vfio_device_bind_iommufd.offsets.token_uuid_ptr;
 const ATTACH_MINIMUM = vfio_device_attach_iommufd_pt.offsets.pasid;
 const DETACH_MINIMUM = vfio_device_detach_iommufd_pt.offsets.pasid;
 /** VFIO_DEVICE_BIND_FLAG_TOKEN, VFIO_DEVICE_ATTACH_PASID and VFIO_DEVICE_DETACH_PASID. */
 const NEWER_FLAG = 1;
-const UUID_SIZE = 16;
 
 /** Anybody may open it often; one of these files can be bound to an open /dev/iommu, and only that one has the device. */
 export class CdevFile extends OpenFile {
@@ -36,6 +35,7 @@ export class CdevFile extends OpenFile {
 	constructor(path: string, device: RegisteredDevice) {
 		super(path);
 		this.device = device;
+		this.coherent = device.group.coherent;
 	}
 
 	override ioctl(process: SimProcess, request: number, argument: IoctlArgument): number {
@@ -70,7 +70,7 @@ export class CdevFile extends OpenFile {
 	}
 
 	override fdinfo(): string {
-		return this.#bound?.fdinfo() ?? "";
+		return this.device.fdinfo;
 	}
 
 	/** Regions that are still mapped keep the device: they hold what this file was bound to. */
@@ -110,8 +110,7 @@ export class CdevFile extends OpenFile {
 		if ((flags & NEWER_FLAG) === 0) return undefined;
 		const bytes = process.memory.read(address, UUID_SIZE);
 		if (!bytes) return -EFAULT;
-		const digits = [...bytes].map((byte) => byte.toString(16).padStart(2, "0")).join("");
-		return digits.replace(/^(.{8})(.{4})(.{4})(.{4})(.{12})$/, "$1-$2-$3-$4-$5");
+		return uuidText(bytes);
 	}
 
 	#attach(argument: IoctlArgument): number {
@@ -156,13 +155,4 @@ export class CdevFile extends OpenFile {
 		bytes.set(field, minimum);
 		return { bytes, pasid: true };
 	}
-}
-
-/** The structure of VFIO_DEVICE_BIND_IOMMUFD, of which newer kernels check the tail that they do not know. @returns -errno */
-export function readBindRequest(argument: IoctlArgument, version: "6.12" | "7.2"): Uint8Array | number {
-	const header = argument.read(BIND_MINIMUM);
-	if (!header) return -EFAULT;
-	const argsz = new DataView(header.buffer, header.byteOffset).getUint32(0, true);
-	if (argsz < BIND_MINIMUM) return -EINVAL;
-	return copyStruct(argument, version === "6.12" ? BIND_MINIMUM : argsz, vfio_device_bind_iommufd.size);
 }

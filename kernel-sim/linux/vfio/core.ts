@@ -31,7 +31,8 @@ export class Vfio {
 	readonly #clock: Clock;
 	readonly #groups = new Map<number, VfioGroup>();
 	readonly #devices = new Map<VfioDeviceOps, RegisteredDevice>();
-
+	/** Numbers that are taken, by devices whose driver still waits to leave as well. */
+	readonly #indexes = new Set<number>();
 	readonly #iommufd: IommufdPlatform | undefined;
 
 	/** @param iommufd undefined where the kernel has neither /dev/iommu nor character devices of VFIO's */
@@ -73,7 +74,10 @@ export class Vfio {
 			this.#groups.set(iommuGroup.id, created);
 			this.#files.device(group.path, 0o600, (process) => created.open(process));
 		}
-		const device = new RegisteredDevice(ops, group, this.#freeIndex(), {
+		let index = 0;
+		while (this.#indexes.has(index)) index++;
+		this.#indexes.add(index);
+		const device = new RegisteredDevice(ops, group, index, {
 			clock: this.#clock,
 			version: this.#platform.version,
 			hasCharacterDevices: this.#iommufd !== undefined,
@@ -107,6 +111,7 @@ export class Vfio {
 		this.#files.remove(`${CLASS}/vfio${device.index}`);
 		this.#removeNode(device.path);
 		return andThen(device.leave(), () => {
+			this.#indexes.delete(device.index);
 			if (--group.members === 0) this.#drop(group);
 			return 0;
 		});
@@ -124,12 +129,5 @@ export class Vfio {
 		this.#groups.delete(group.iommuGroup.id);
 		this.#files.remove(group.path);
 		group.vanish();
-	}
-
-	#freeIndex(): number {
-		const taken = new Set([...this.#devices.values()].map((device) => device.index));
-		let index = 0;
-		while (taken.has(index)) index++;
-		return index;
 	}
 }

@@ -9,7 +9,7 @@ import { VFIO_DEVICE_BIND_IOMMUFD } from "../../../core/uapi/vfio.ts";
 import { type IoctlArgument, OpenFile } from "../file.ts";
 import type { SimProcess } from "../process.ts";
 import type { RegionMapping } from "../region-mapping.ts";
-import { readBindRequest } from "./cdev-file.ts";
+import { readBindRequest } from "./bind-request.ts";
 import type { RegisteredDevice } from "./registered-device.ts";
 
 /** What VFIO_GROUP_GET_DEVICE_FD returns a descriptor of, and what is behind a bound character device. */
@@ -39,8 +39,7 @@ export abstract class VfioDeviceFile extends OpenFile {
 	}
 
 	override fdinfo(): string {
-		const { version, ops } = this.#record;
-		return version === "6.12" ? "" : `vfio-device-syspath: ${ops.device.syspath}\n`;
+		return this.#record.fdinfo;
 	}
 
 	/** All other requests. @returns -ENOTTY for one that the driver does not know */

@@ -3,11 +3,15 @@
  *
  * @module
  */
-import { EFAULT, EINVAL } from "../../../core/uapi/errno.ts";
+import { EFAULT, EINVAL, ENOMEM } from "../../../core/uapi/errno.ts";
 import { type AddressSpace, TASK_SIZE } from "../address-space.ts";
 
 /** The largest bitmap that is taken, bytes. */
 export const MAX_DIRTY_BITMAP_SIZE = 0x1000_0000n;
+
+/** More pages than this cannot be tracked at once. */
+const MOST_PAGES = (1n << 31n) - 1n;
+const ALL = (1n << 64n) - 1n;
 
 /** Where a user wants the bits, one for each page. */
 export interface UserBitmap {
@@ -45,10 +49,20 @@ export class DirtyBitmap {
 	readonly #pages: number;
 	readonly #words: BigUint64Array;
 
-	constructor(pages: number) {
+	private constructor(pages: number, words: BigUint64Array) {
 		this.#pages = pages;
-		// One word more, into which the bits are shifted.
-		this.#words = new BigUint64Array(Math.ceil(pages / 64) + 1);
+		this.#words = words;
+	}
+
+	/** A bitmap in which no page is dirty. @returns -EINVAL for too many pages, -ENOMEM */
+	static of(pages: bigint): DirtyBitmap | number {
+		if (pages > MOST_PAGES) return -EINVAL;
+		try {
+			// One word more, into which the bits are shifted.
+			return new DirtyBitmap(Number(pages), new BigUint64Array(Math.ceil(Number(pages) / 64) + 1));
+		} catch {
+			return -ENOMEM;
+		}
 	}
 
 	/** A page was written, or a driver may write it at any time. @param page counted from the record's first */
@@ -65,7 +79,7 @@ export class DirtyBitmap {
 	 */
 	report(memory: AddressSpace, data: bigint, first: number, all: boolean): number {
 		const words = this.#words;
-		if (all) for (let page = 0; page < this.#pages; page++) this.mark(page);
+		if (all) this.#setAll(true);
 		const address = data + BigInt(Math.floor(first / 64) * 8);
 		const shift = first % 64;
 		const count = Math.ceil((this.#pages + shift) / 64);
@@ -76,9 +90,17 @@ export class DirtyBitmap {
 			words[0] = (words[0] ?? 0n) | new DataView(before.buffer, before.byteOffset).getBigUint64(0, true);
 		}
 		if (!memory.write(address, new Uint8Array(words.buffer, 0, 8 * count))) return -EFAULT;
-		for (let page = 0; page < this.#pages; page++)
-			words[page >> 6] = (words[page >> 6] ?? 0n) & ~(1n << BigInt(page & 63));
+		this.#setAll(false);
 		return 0;
+	}
+
+	/** Marks or clears the record's pages, and leaves the other bits of the last word as they are. */
+	#setAll(dirty: boolean): void {
+		const whole = Math.floor(this.#pages / 64);
+		this.#words.fill(dirty ? ALL : 0n, 0, whole);
+		const rest = (1n << BigInt(this.#pages % 64)) - 1n;
+		const word = this.#words[whole] ?? 0n;
+		this.#words[whole] = dirty ? word | rest : word & ~rest;
 	}
 
 	#shiftLeft(shift: bigint, count: number): void {

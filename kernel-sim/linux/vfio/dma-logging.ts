@@ -13,7 +13,7 @@ import {
 } from "../../../core/uapi/vfio.ts";
 import { PAGE_SIZE } from "../address-space.ts";
 import type { FeatureRequest } from "./device-feature.ts";
-import type { IovaRange } from "./iova-ranges.ts";
+import { type IovaRange, LAST_ADDRESS } from "./iova-ranges.ts";
 
 /** A driver whose device logs its DMA. */
 export interface DmaLoggingOps {
@@ -25,7 +25,6 @@ export interface DmaLoggingOps {
 	report(range: IovaRange, pageSize: bigint, dirty: (iova: bigint) => void): number;
 }
 
-const LARGEST = (1n << 64n) - 1n;
 const MOST_RANGES = PAGE_SIZE / vfio_device_feature_dma_logging_range.size;
 
 /** VFIO_DEVICE_FEATURE_DMA_LOGGING_START. */
@@ -63,7 +62,7 @@ export function reportLogging(logging: DmaLoggingOps, request: FeatureRequest): 
 	if (!bytes) return -EFAULT;
 	const { iova, length, page_size: pageSize, bitmap } = layout.view(bytes);
 	if (pageSize < BigInt(PAGE_SIZE) || (pageSize & (pageSize - 1n)) !== 0n) return -EINVAL;
-	if (iova + length > LARGEST) return -EOVERFLOW;
+	if (iova + length > LAST_ADDRESS) return -EOVERFLOW;
 	let failed = 0;
 	const answer = logging.report({ start: iova, end: iova + length - 1n }, pageSize, (page) => {
 		const bit = (page - iova) / pageSize;
@@ -83,7 +82,7 @@ function readRanges(request: FeatureRequest, address: bigint, count: number, pag
 		if (!bytes) return -EFAULT;
 		const { iova, length } = vfio_device_feature_dma_logging_range.view(bytes);
 		if (((iova | length) & (pageSize - 1n)) !== 0n) return -EINVAL;
-		if (iova + length > LARGEST) return -EOVERFLOW;
+		if (iova + length > LAST_ADDRESS) return -EOVERFLOW;
 		const end = iova + length - 1n;
 		if (ranges.some((range) => iova <= range.end && end >= range.start)) return -EINVAL;
 		ranges.push({ start: iova, end });

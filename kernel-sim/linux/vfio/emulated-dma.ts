@@ -4,7 +4,8 @@
  *
  * @module
  */
-import { EINVAL, ENOMEM, EPERM } from "../../../core/uapi/errno.ts";
+import { Releases } from "../../../core/release.ts";
+import { EFAULT, EINVAL, ENOMEM, EPERM } from "../../../core/uapi/errno.ts";
 import { VFIO_DMA_MAP_FLAG_READ, VFIO_DMA_MAP_FLAG_WRITE } from "../../../core/uapi/vfio.ts";
 import { PAGE_SIZE, type PinnedMemory } from "../address-space.ts";
 import type { DmaRecord, DmaRecords } from "./dma-records.ts";
@@ -104,10 +105,15 @@ export class ContainerDma implements EmulatedDma {
 		return { [Symbol.dispose]: () => void this.#listeners.delete(listener) };
 	}
 
-	/** A record is about to go. Whoever keeps a page of it all the same loses it. */
+	/** A record is about to go. Whoever keeps a page of it all the same, or throws, loses it. */
 	leaving(record: DmaRecord): void {
-		if (record.driverPins.size > 0) for (const listener of [...this.#listeners]) listener(record.iova, record.size);
-		for (const page of [...record.driverPins.keys()]) drop(record, page);
+		if (record.driverPins.size === 0) return;
+		const releases = new Releases();
+		releases.defer(() => {
+			for (const page of [...record.driverPins.keys()]) drop(record, page);
+		});
+		for (const listener of [...this.#listeners].reverse()) releases.defer(() => listener(record.iova, record.size));
+		releases[Symbol.dispose]();
 	}
 
 	/** Does something for each stretch that lies in one record. @returns 0, -EINVAL, -EPERM or -EFAULT */
@@ -125,7 +131,7 @@ export class ContainerDma implements EmulatedDma {
 			if ((record.access & access) === 0 || (record.access & VFIO_DMA_MAP_FLAG_READ) === 0) return -EPERM;
 			const left = Number(record.last - at) + 1;
 			const part = Math.min(length - done, left);
-			if (!move(record, record.vaddr + (at - record.iova), done, part)) return -EINVAL;
+			if (!move(record, record.vaddr + (at - record.iova), done, part)) return -EFAULT;
 			done += part;
 		}
 		return 0;

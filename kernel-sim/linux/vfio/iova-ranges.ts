@@ -11,6 +11,9 @@ export interface IovaRange {
 	readonly end: bigint;
 }
 
+/** The highest address there is. */
+export const LAST_ADDRESS = (1n << 64n) - 1n;
+
 /**
  * What an IOMMU can translate, less what is reserved.
  *

@@ -13,6 +13,7 @@ import type { IommufdFile } from "../iommufd/file.ts";
 import { Sleep } from "../sleep.ts";
 import { CdevFile } from "./cdev-file.ts";
 import type { VfioDeviceOps } from "./device.ts";
+import type { EmulatedDma } from "./emulated-dma.ts";
 import type { VfioGroup } from "./group.ts";
 
 /** How often the user is asked again to let go of the device, nanoseconds. */
@@ -75,6 +76,11 @@ export class RegisteredDevice {
 		return `/dev/vfio/devices/vfio${this.index}`;
 	}
 
+	/** What /proc/self/fdinfo shows of each of its descriptors, bound or not. */
+	get fdinfo(): string {
+		return this.version === "6.12" ? "" : `vfio-device-syspath: ${this.ops.device.syspath}\n`;
+	}
+
 	/** VFIO_GROUP_GET_DEVICE_FD: opens it, or opens it once more. @returns -errno when it cannot be */
 	open(): OpenFile | number {
 		if (this.#openCount === 0) {
@@ -112,9 +118,18 @@ export class RegisteredDevice {
 	#openInContainer(): number {
 		const used = this.group.use();
 		if (used < 0) return used;
-		const opened = this.ops.open(this.group.container?.iommu?.dma);
-		if (opened < 0) this.group.unuse();
-		return opened;
+		return this.#openOr(() => this.group.unuse(), this.group.container?.iommu?.dma);
+	}
+
+	/** The first open. When it fails, or a device model throws, what was taken for it is given back. */
+	#openOr(undo: () => void, dma?: EmulatedDma): number {
+		let opened = -ENODEV;
+		try {
+			opened = this.ops.open(dma);
+			return opened;
+		} finally {
+			if (opened < 0) undo();
+		}
 	}
 
 	#openOnIommufd(file: IommufdFile): number {
@@ -129,13 +144,9 @@ export class RegisteredDevice {
 	#openBound(file: IommufdFile): number {
 		const binding = this.ops.bindIommufd?.(file) ?? IommufdDevice.bindTo(file, this.ops.device);
 		if (typeof binding === "number") return binding;
-		const opened = this.ops.open();
-		if (opened < 0) {
-			binding.unbind();
-			return opened;
-		}
-		this.#binding = binding;
-		return 0;
+		const opened = this.#openOr(() => binding.unbind());
+		if (opened === 0) this.#binding = binding;
+		return opened;
 	}
 
 	/** Through a group it gets the address space of VFIO's own requests. */
@@ -173,8 +184,8 @@ export class RegisteredDevice {
 	}
 
 	#request(count: number): void {
-		this.ops.request?.(count);
 		this.#nextRequest = this.#clock.timer(REQUEST_INTERVAL, () => this.#request(count + 1));
+		this.ops.request?.(count);
 	}
 
 	#fileReleased(): void {

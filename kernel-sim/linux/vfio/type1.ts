@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { Releases } from "../../../core/release.ts";
 import {
 	EACCES,
 	EBUSY,
@@ -45,7 +46,7 @@ import type { SimProcess } from "../process.ts";
 import { checkBitmap, DirtyBitmap, type UserBitmap } from "./dirty-bitmap.ts";
 import { DmaRecord, DmaRecords, type RecordOwner } from "./dma-records.ts";
 import { ContainerDma } from "./emulated-dma.ts";
-import { type IovaRange, insideOneRange, usableRanges } from "./iova-ranges.ts";
+import { type IovaRange, insideOneRange, LAST_ADDRESS, usableRanges } from "./iova-ranges.ts";
 import { answerInfo } from "./type1-info.ts";
 
 /** What the type 1 driver finds on this host. */
@@ -69,11 +70,10 @@ const MAP_FLAGS = READ_WRITE | VFIO_DMA_MAP_FLAG_VADDR;
 const UNMAP_FLAGS = VFIO_DMA_UNMAP_FLAG_GET_DIRTY_BITMAP | VFIO_DMA_UNMAP_FLAG_ALL | VFIO_DMA_UNMAP_FLAG_VADDR;
 const DIRTY_FLAGS =
 	VFIO_IOMMU_DIRTY_PAGES_FLAG_START | VFIO_IOMMU_DIRTY_PAGES_FLAG_STOP | VFIO_IOMMU_DIRTY_PAGES_FLAG_GET_BITMAP;
-const LAST_ADDRESS = (1n << 64n) - 1n;
 const PAGE_MASK = BigInt(PAGE_SIZE) - 1n;
-/** Where no IOMMU restricts it: everything that is a whole number of pages. */
 /** What is left of the ranges when the last group with an IOMMU has gone. */
 const EVERYTHING: readonly IovaRange[] = [{ start: 0n, end: LAST_ADDRESS }];
+/** Where no IOMMU restricts it: everything that is a whole number of pages. */
 const ANY_PAGE_SIZE = LAST_ADDRESS & ~PAGE_MASK;
 
 /** A container's IOMMU. All its groups share one page table, those that have an IOMMU. */
@@ -199,7 +199,11 @@ export class Type1 {
 		const record = new DmaRecord(iova, size, vaddr, flags & READ_WRITE, process);
 		const pinned = this.#groups.length > 0 ? this.#pin(record) : 0;
 		if (pinned < 0) return pinned;
-		if (this.#tracking) this.#track(record);
+		const tracked = this.#tracking ? this.#track(record) : 0;
+		if (tracked < 0) {
+			this.#unpin(record);
+			return tracked;
+		}
 		this.#records.add(record);
 		return 0;
 	}
@@ -305,14 +309,19 @@ export class Type1 {
 
 	/** @param records in address order */
 	#removeAll(records: readonly DmaRecord[]): void {
-		// From the end, where taking one out of a table moves nothing.
-		for (let at = records.length - 1; at >= 0; at--) {
-			const record = records[at] as DmaRecord;
-			this.dma.leaving(record);
-			this.#records.remove(record);
-			if (!record.addressValid) this.#invalidAddresses--;
-			this.#unpin(record);
-		}
+		const releases = new Releases();
+		releases.defer(() => {
+			// From the end, where taking one out of a table moves nothing.
+			for (let at = records.length - 1; at >= 0; at--) {
+				const record = records[at] as DmaRecord;
+				this.#records.remove(record);
+				if (!record.addressValid) this.#invalidAddresses--;
+				this.#unpin(record);
+			}
+		});
+		// A driver that throws keeps no mapping.
+		for (const record of records) if (record.driverPins.size > 0) releases.defer(() => this.dma.leaving(record));
+		releases[Symbol.dispose]();
 	}
 
 	#dirtyPages(process: SimProcess, argument: IoctlArgument): number {
@@ -323,12 +332,9 @@ export class Type1 {
 		if (argsz < vfio_iommu_type1_dirty_bitmap.size || (flags & ~DIRTY_FLAGS) !== 0) return -EINVAL;
 		switch (flags) {
 			case VFIO_IOMMU_DIRTY_PAGES_FLAG_START:
-				if (!this.#tracking) for (const record of this.#records.all) this.#track(record);
-				this.#tracking = true;
-				return 0;
+				return this.#tracking ? 0 : this.#startTracking();
 			case VFIO_IOMMU_DIRTY_PAGES_FLAG_STOP:
-				for (const record of this.#records.all) record.dirty = undefined;
-				this.#tracking = false;
+				this.#stopTracking();
 				return 0;
 			case VFIO_IOMMU_DIRTY_PAGES_FLAG_GET_BITMAP:
 				return this.#getBitmap(process, argument, argsz);
@@ -354,9 +360,30 @@ export class Type1 {
 		return this.#report(process, this.#records.touching(iova, last), iova, bitmap);
 	}
 
-	#track(record: DmaRecord): void {
-		record.dirty = new DirtyBitmap(Number(record.size / this.#pageSize));
-		for (const page of record.driverPins.keys()) record.dirty.mark(page);
+	/** All records, or none. */
+	#startTracking(): number {
+		for (const record of this.#records.all) {
+			const tracked = this.#track(record);
+			if (tracked === 0) continue;
+			this.#stopTracking();
+			return tracked;
+		}
+		this.#tracking = true;
+		return 0;
+	}
+
+	#stopTracking(): void {
+		for (const record of this.#records.all) record.dirty = undefined;
+		this.#tracking = false;
+	}
+
+	/** @returns 0, -EINVAL for more pages than a bitmap can have, or -ENOMEM */
+	#track(record: DmaRecord): number {
+		const bitmap = DirtyBitmap.of(record.size / this.#pageSize);
+		if (typeof bitmap === "number") return bitmap;
+		record.dirty = bitmap;
+		for (const page of record.driverPins.keys()) bitmap.mark(page);
+		return 0;
 	}
 
 	/** @param base the I/O virtual address of the bitmap's first bit */

@@ -56,6 +56,18 @@ describe("IommufdAccess", () => {
 		expect(access.pin(0x8000n, DMA_WRITE)).toBe(-1);
 	});
 
+	it("lets go of everything when its driver throws as it is told of an unmap", () => {
+		const { linux, kernel, access, ioas } = bound();
+		access.attach(ioas);
+		access.onUnmap(() => {
+			throw new Error("a driver with a bug");
+		});
+		access.pin(0x1000n, DMA_WRITE);
+		expect(() => access.unbind()).toThrow("a driver with a bug");
+		kernel.exit();
+		expect(linux.leaks()).toEqual(NOTHING);
+	});
+
 	it("pins pages, and is asked for them before they are unmapped", () => {
 		const { linux, kernel, iommu, ioas, memory, access } = bound();
 		access.attach(ioas);

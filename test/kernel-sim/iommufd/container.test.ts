@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { VFIO_CHECK_EXTENSION, VFIO_DMA_CC_IOMMU } from "../../../core/uapi/vfio.ts";
+import { VFIO_CHECK_EXTENSION, VFIO_DMA_CC_IOMMU, VFIO_TYPE1_IOMMU } from "../../../core/uapi/vfio.ts";
 import { attach, boot, deviceFd, iommuInfo, map, NVME, openContainer, outcome, unmap } from "../linux/support.ts";
 import { NOTHING } from "./support.ts";
 
@@ -20,6 +20,27 @@ describe("a kernel whose containers are iommufd's", () => {
 		kernel.exit();
 		memory[Symbol.dispose]();
 		expect(device).toBeGreaterThan(0);
+		expect(linux.leaks()).toEqual(NOTHING);
+	});
+
+	it("cuts a mapping of version 1 where a page ends, also when its memory has no address any more", () => {
+		const linux = boot({ containers: "iommufd" });
+		const kernel = linux.process();
+		const { container, group } = attach(kernel, NVME, VFIO_TYPE1_IOMMU);
+		deviceFd(kernel, group, NVME);
+		const memory = kernel.allocate(0x3000);
+		map(kernel, container, { vaddr: memory.address, iova: 0x10000n, size: 0x3000n });
+		expect(linux.leaks().pinnedPages).toBe(3);
+		expect(outcome(() => unmap(kernel, container, { iova: 0x10000n, size: 0x800n }))).toBe("EINVAL");
+		expect(outcome(() => unmap(kernel, container, { iova: 0x10800n, size: 0x800n }))).toBe("EINVAL");
+		// What begins one byte behind the first is not cut there, and so not whole.
+		expect(outcome(() => unmap(kernel, container, { iova: 0x10001n, size: 0xfffn }))).toBe("ENOENT");
+		memory[Symbol.dispose]();
+		expect(unmap(kernel, container, { iova: 0x11000n, size: 0x1000n })).toBe(0x1000n);
+		expect(linux.leaks().pinnedPages).toBe(2);
+		expect(unmap(kernel, container, { iova: 0x10000n, size: 0x3000n })).toBe(0x2000n);
+		expect(linux.leaks().pinnedPages).toBe(0);
+		kernel.exit();
 		expect(linux.leaks()).toEqual(NOTHING);
 	});
 });

@@ -29,6 +29,7 @@ import {
 } from "../../../../core/uapi/vfio.ts";
 import type { IoctlArgument } from "../../file.ts";
 import type { SimProcess } from "../../process.ts";
+import { accessWidth } from "../../region-mapping.ts";
 import type { DmaLoggingOps } from "../../vfio/dma-logging.ts";
 import { readIrqRequest } from "../../vfio/irq-request.ts";
 import { REGION_STRIDE } from "../../vfio/region-offset.ts";
@@ -164,8 +165,7 @@ export class MttyDevice implements MediatedDevice {
 			const position = offset + done;
 			const index = Math.floor(position / REGION_STRIDE);
 			if (index > VFIO_PCI_BAR5_REGION_INDEX && index !== VFIO_PCI_CONFIG_REGION_INDEX) return -EFAULT;
-			const left = buffer.length - done;
-			const width = left >= 4 && position % 4 === 0 ? 4 : left >= 2 && position % 2 === 0 ? 2 : 1;
+			const width = accessWidth(position, buffer.length - done);
 			one(index, position % REGION_STRIDE, buffer.subarray(done, done + width));
 			done += width;
 		}

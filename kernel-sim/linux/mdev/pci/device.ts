@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { Releases } from "../../../../core/release.ts";
 import { EINVAL, ENOTTY } from "../../../../core/uapi/errno.ts";
 import { PCI_COMMAND_MEMORY } from "../../../../core/uapi/pci_regs.ts";
 import {
@@ -17,6 +18,7 @@ import type { FunctionDescription } from "../../../hardware/description.ts";
 import { PciFunction, type SystemBus } from "../../../hardware/function.ts";
 import { InterruptController } from "../../../hardware/interrupts.ts";
 import type { DeviceModel } from "../../../hardware/model.ts";
+import { PAGE_SIZE } from "../../address-space.ts";
 import type { EventFd } from "../../eventfd.ts";
 import type { IoctlArgument, OpenFile } from "../../file.ts";
 import type { SimProcess } from "../../process.ts";
@@ -34,8 +36,6 @@ import { type RequestHolder, setIrqs } from "../../vfio-pci/set-irqs.ts";
 import type { MediatedContext, MediatedDevice } from "../mediated-device.ts";
 import { PageCache } from "./page-cache.ts";
 import { answerRegionInfo, type MappableArea } from "./region-info.ts";
-
-const PAGE_SIZE = 4096;
 
 /** What a mediated PCI device is made of. */
 export interface MediatedPciOptions {
@@ -124,12 +124,18 @@ class MediatedPci implements MediatedDevice, SystemBus, ConfigHost, RequestHolde
 	close(): void {
 		const opened = this.#opened;
 		if (!opened) return;
-		this.fn.reset();
-		opened.interrupts.close();
-		opened.pages[Symbol.dispose]();
-		this.request?.unreference();
-		this.request = undefined;
-		this.#opened = undefined;
+		const releases = new Releases();
+		releases.defer(() => {
+			this.#opened = undefined;
+		});
+		releases.defer(() => {
+			this.request?.unreference();
+			this.request = undefined;
+		});
+		releases.use(opened.pages);
+		releases.defer(() => opened.interrupts.close());
+		releases.defer(() => this.fn.reset());
+		releases[Symbol.dispose]();
 	}
 
 	remove(): void {

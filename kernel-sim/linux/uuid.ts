@@ -4,6 +4,8 @@
  * @module
  */
 
+/** Bytes of one. */
+export const UUID_SIZE = 16;
 const LENGTH = 36;
 const UUID = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}/i;
 
@@ -11,4 +13,10 @@ const UUID = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}/i;
 export function readUuid(text: string): string | undefined {
 	if (text.length < LENGTH || text.length > LENGTH + 1 || !UUID.test(text)) return undefined;
 	return text.slice(0, LENGTH).toLowerCase();
+}
+
+/** The text of a UUID in its order of bytes. @param bytes 16 of them */
+export function uuidText(bytes: Uint8Array): string {
+	const digits = [...bytes].map((byte) => byte.toString(16).padStart(2, "0")).join("");
+	return digits.replace(/^(.{8})(.{4})(.{4})(.{4})(.{12})$/, "$1-$2-$3-$4-$5");
 }
