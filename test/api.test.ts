@@ -166,17 +166,16 @@ describe("the public API", () => {
 			  class    CalxedaXgmac
 			  type     CalxedaXgmacOptions CalxedaXgmacPlace
 			kernel-sim/linux/
-			  class    SimulatedLinux
+			  class    OpenFile RegionMapping SimulatedLinux
 			  const    ALL_CAPABILITIES
-			  type     BusDriver BusListener DeviceResetMethod DrivenDevice DriverBus FileSystem IommuGroup Leaks
-			           LinuxOptions ModuleParameters ParameterValues PciBus PciDevice PciDriver PciIdentity
-			           ProcessCapability ProcessOptions ReservedRegion SimProcess Sleep
+			  type     BusDriver BusListener DeviceResetMethod DrivenDevice DriverBus FileSystem IoctlArgument IommuGroup
+			           Leaks LinuxOptions MappedRegion ModuleParameters ParameterValues PciBus PciDevice PciDriver
+			           PciIdentity PinnedMemory ProcessCapability ProcessOptions ReservedRegion SimProcess Sleep
 			kernel-sim/linux/kvm/
 			  type     Kvm KvmGuest VirtualMachine
 			kernel-sim/linux/mdev/
-			  class    MdevBus MdevDevice
 			  function mediatedSamples
-			  type     MdevBusListener MediatedContext MediatedDevice MediatedDriver MediatedType
+			  type     MdevBus MdevBusListener MdevDevice MediatedContext MediatedDevice MediatedDriver MediatedType
 			kernel-sim/linux/mdev/mtty/
 			  function mtty
 			kernel-sim/linux/mdev/pci/
@@ -187,7 +186,9 @@ describe("the public API", () => {
 			  function vgpu
 			  const    VGPU VGPU_COMMANDS VGPU_COMMAND_SIZE VGPU_FRAME_BUFFER
 			kernel-sim/linux/platform/
-			  type     PlatformBus PlatformBusDevice PlatformDriver"
+			  type     PlatformBus PlatformBusDevice PlatformDriver
+			kernel-sim/linux/vfio/
+			  type     DeviceFeatures DmaLoggingOps EmulatedDma FeatureRequest MigrationOps"
 		`);
 	});
 

@@ -24,6 +24,30 @@ export interface MediatedContext {
  *
  * This is the whole of VFIO's interface, for a device with habits of its own. Who only has registers, interrupts and DMA
  * writes a {@link DeviceModel} and offers it through {@link mediatedPciDevice}.
+ *
+ * @example
+ * ```ts
+ * class Counter implements MediatedDevice {
+ *   #reads = 0;
+ *   ioctl(_process: SimProcess, _request: number, _argument: IoctlArgument): number {
+ *     return -25; // ENOTTY: it says nothing of regions and interrupts
+ *   }
+ *   read(_offset: number, into: Uint8Array): number {
+ *     into.fill(0);
+ *     into[0] = ++this.#reads;
+ *     return into.length;
+ *   }
+ *   write(_offset: number, from: Uint8Array): number {
+ *     return from.length;
+ *   }
+ * }
+ * const types = [{ name: "counter", create: () => new Counter() }];
+ * const linux = new SimulatedLinux({ host: Host.reference(), mediated: [{ name: "sample", instances: 1, types }] });
+ * const kernel = linux.process();
+ * const type = "/sys/class/mdev_bus/sample/mdev_supported_types/sample-counter";
+ * kernel.writeFile(`${type}/create`, "83b8f4f2-509f-382f-3c1e-e6bfe0fa1001");
+ * kernel.readDirectory("/sys/bus/mdev/devices"); // ["83b8f4f2-509f-382f-3c1e-e6bfe0fa1001"]
+ * ```
  */
 export interface MediatedDevice extends DeviceFeatures {
 	/** The first descriptor is made. @param dma how its driver reaches the user's memory @returns 0 or -errno */

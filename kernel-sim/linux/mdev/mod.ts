@@ -3,9 +3,9 @@
  *
  * @module
  */
-export { MdevBus, type MdevBusListener } from "./bus.ts";
+export type { MdevBus, MdevBusListener } from "./bus.ts";
 export type { MediatedDriver, MediatedType } from "./driver.ts";
-export { MdevDevice } from "./mdev-device.ts";
+export type { MdevDevice } from "./mdev-device.ts";
 export type { MediatedContext, MediatedDevice } from "./mediated-device.ts";
 export { mtty } from "./mtty/mod.ts";
 export { type MediatedPciOptions, mediatedPciDevice } from "./pci/device.ts";

@@ -192,6 +192,36 @@ describe("dirty tracking", () => {
 		expect(dirty(kernel, iommu, hwpt)).toBe(0);
 	});
 
+	it("has no dirty pages in no range at all", () => {
+		const { kernel, iommu, id, ioas } = attached({ dirtyTracking: true });
+		const alloc = { flags: uapi.IOMMU_HWPT_ALLOC_DIRTY_TRACKING, dev_id: id, pt_id: ioas };
+		const hwpt_id = request(kernel, iommu, uapi.IOMMU_HWPT_ALLOC, uapi.iommu_hwpt_alloc, alloc).out_hwpt_id;
+		const ask = (iova: bigint) => () =>
+			request(kernel, iommu, uapi.IOMMU_HWPT_GET_DIRTY_BITMAP, uapi.iommu_hwpt_get_dirty_bitmap, {
+				hwpt_id,
+				iova,
+				page_size: 4096n,
+			});
+		expect(outcome(ask(4096n))).toBe("EOVERFLOW");
+		expect(outcome(ask(0n))).not.toBe("EOVERFLOW");
+	});
+
+	it("is no reason to believe how long a buffer for GET_HW_INFO is", () => {
+		const { kernel, iommu, id } = attached();
+		const memory = kernel.allocate(8192);
+		memory.bytes.fill(0xff);
+		const ask = (data_len: number) => () =>
+			request(kernel, iommu, uapi.IOMMU_GET_HW_INFO, uapi.iommu_hw_info, {
+				dev_id: id,
+				data_len,
+				data_uptr: memory.address,
+			}).data_len;
+		expect(outcome(ask(0xffff_ffff))).toBe("EFAULT");
+		memory.bytes.fill(0xff);
+		expect(outcome(ask(5000))).toBe(24);
+		expect([memory.bytes[24], memory.bytes[4999], memory.bytes[5000]]).toEqual([0, 0, 0xff]);
+	});
+
 	it("is a capability that GET_HW_INFO tells of", () => {
 		for (const dirtyTracking of [true, false]) {
 			const { kernel, iommu, id } = attached({ dirtyTracking });

@@ -10,6 +10,7 @@ import {
 	KVM_HAS_DEVICE_ATTR,
 	KVM_SET_DEVICE_ATTR,
 } from "../../../core/uapi/kvm.ts";
+import { openCdev } from "../iommufd/support.ts";
 import {
 	bind,
 	boot,
@@ -89,6 +90,8 @@ describe("KVM's VFIO device", () => {
 		setContainer(kernel, group, container);
 		setIommu(kernel, container);
 		expect(add(deviceFd(kernel, group, EDU))).toBe(0);
+		const cdev = openCdev(kernel, EDU);
+		expect([add(cdev), add(cdev), remove(cdev)]).toEqual([0, "EEXIST", 0]);
 	});
 
 	it("keeps a group open until it is removed or the device is closed", () => {
