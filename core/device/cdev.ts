@@ -8,6 +8,7 @@ import { descriptorTarget, wrongDescriptor } from "../host/descriptor.ts";
 import type { DeviceLocation } from "../host/location.ts";
 import { explainDeviceNode, explainNotBound } from "../host/node-errors.ts";
 import { readingIfThere, readNames, readText } from "../host/sysfs.ts";
+import { uuidBytes } from "../host/uuid.ts";
 import { explainGroupBlocked } from "../host/viability.ts";
 import type { Iommufd } from "../iommu/iommufd.ts";
 import type { Kernel } from "../kernel.ts";
@@ -157,7 +158,7 @@ export function bindCdev(iommufd: Iommufd, binding: Binding): number {
 	request.iommufd = iommufd.fd;
 	if (vfToken !== undefined) {
 		const scratch = iommufd.scratch();
-		scratch.bytes.set(parseUuid(vfToken, binding.name));
+		scratch.bytes.set(uuidBytes(vfToken));
 		request.flags = VFIO_DEVICE_BIND_FLAG_TOKEN;
 		request.token_uuid_ptr = scratch.address;
 	}
@@ -167,16 +168,6 @@ export function bindCdev(iommufd: Iommufd, binding: Binding): number {
 		throw explainBind(kernel, binding, cause);
 	}
 	return request.out_devid;
-}
-
-function parseUuid(text: string, device: string): Uint8Array {
-	const digits = text.replaceAll("-", "");
-	if (!/^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i.test(text))
-		throw new VfioError("invalid-argument", `Cannot open ${device}: its VF token is no UUID`, {
-			device,
-			remedy: ["Such as 00112233-4455-6677-8899-aabbccddeeff."],
-		});
-	return Uint8Array.from({ length: 16 }, (_, n) => Number.parseInt(digits.slice(2 * n, 2 * n + 2), 16));
 }
 
 function explainBind(kernel: Kernel, { name, fd, groupId, vfToken }: Binding, cause: unknown): VfioError {

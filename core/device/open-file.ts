@@ -5,6 +5,7 @@
  */
 import { KernelError, VfioError } from "../errors.ts";
 import { type DeviceLocation, type DeviceReference, locate } from "../host/location.ts";
+import { isUuid } from "../host/uuid.ts";
 import { usesVfToken } from "../host/vf-token.ts";
 import type { Kernel } from "../kernel.ts";
 import { Releases } from "../release.ts";
@@ -38,6 +39,7 @@ export function openFile(
 ): { readonly file: DeviceFile; readonly opened: OpenedBy } {
 	const passed = typeof reference === "object" && "fd" in reference;
 	const source = passed ? reference : locate(reference);
+	requireUuid(options.vfToken, source.name ?? "the device");
 	const asked = passed ? "its descriptor was passed" : askedFor(options);
 	const checked = "fd" in source ? options : withoutIdleToken(kernel, source, options);
 	if (asked !== undefined) {
@@ -58,6 +60,15 @@ export function openFile(
 	const file = openByCdev(kernel, location, checked, releases);
 	options.onReport?.(`${location.name} is opened by its character device ${file.node} with iommufd, since ${reason}`);
 	return by("character-device", file, reason);
+}
+
+/** The group's call takes options in one text with the name, so that a token must not be one. */
+function requireUuid(vfToken: string | undefined, device: string): void {
+	if (vfToken !== undefined && !isUuid(vfToken))
+		throw new VfioError("invalid-argument", `Cannot open ${device}: its VF token is no UUID`, {
+			device,
+			remedy: ["Such as 00112233-4455-6677-8899-aabbccddeeff."],
+		});
 }
 
 /** What was opened is closed before it throws: a group that is open keeps its devices from iommufd. */

@@ -23,10 +23,10 @@ import {
 } from "../uapi/errno.ts";
 import { nearestName } from "./nearest.ts";
 import { readingIfThere, readNames, readText } from "./sysfs.ts";
+import { isUuid } from "./uuid.ts";
 
 const PARENTS = "/sys/class/mdev_bus";
 const DEVICES = "/sys/bus/mdev/devices";
-const UUID = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/i;
 
 /** A type of mediated device that a parent can make. */
 export interface MdevType {
@@ -185,7 +185,7 @@ export function removeMdev(kernel: Kernel, uuid: string): void {
 }
 
 function checkUuid(uuid: string): string {
-	if (UUID.test(uuid)) return uuid.toLowerCase();
+	if (isUuid(uuid)) return uuid.toLowerCase();
 	throw new VfioError("invalid-argument", `Cannot use "${uuid}" for a mediated device: that is no UUID`, {
 		remedy: ["uuidgen makes one, such as 83b8f4f2-509f-382f-3c1e-e6bfe0fa1001."],
 	});

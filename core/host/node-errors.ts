@@ -157,7 +157,7 @@ function noNode(kernel: Kernel, group: number, device: string, cause: unknown): 
 	const pci = new PciSysfs(kernel);
 	const member = groupMembers(kernel, group).find(({ name }) => name === device);
 	const details = { device, cause };
-	if (!pci.driverExists("vfio-pci") && readNames(kernel, "/sys/bus/pci/drivers") !== undefined)
+	if (isPci(member) && !pci.driverExists("vfio-pci") && readNames(kernel, "/sys/bus/pci/drivers") !== undefined)
 		return new VfioError("no-vfio", `Cannot open ${device}: this kernel has no driver vfio-pci loaded`, {
 			...details,
 			remedy: ["sudo modprobe vfio-pci", ...bindCommands(member)],
@@ -183,12 +183,27 @@ function notBound(device: string, member: Member, cause: unknown): VfioError {
 			`Cannot open ${device}: it is a bridge or a port, which VFIO does not assign`,
 			{ device, cause, remedy: ["Assign a function behind it instead: lspci -t shows the tree."] },
 		);
+	if (!isPci(member))
+		return new VfioError("not-bound", `Cannot open ${device}: no VFIO driver has it`, {
+			device,
+			cause,
+			remedy: [
+				`ls -l /sys/bus/*/devices/${device}/driver shows which driver has it.`,
+				"sudo modprobe vfio-platform",
+				"bindPlatformDevice brings a platform device to that driver.",
+			],
+		});
 	const owner = member?.driver === undefined ? "no driver has it" : `its driver is ${member.driver}`;
 	return new VfioError("not-bound", `Cannot open ${device}: it is not bound to vfio-pci, ${owner}`, {
 		device,
 		cause,
 		remedy: bindCommands(member),
 	});
+}
+
+/** What sysfs does not show as a PCI function may be any device; one that it does not show at all is taken for a function. */
+function isPci(member: Member): boolean {
+	return member?.id !== "";
 }
 
 function bindCommands(member: Member): string[] {

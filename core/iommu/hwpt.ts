@@ -22,15 +22,7 @@ import { explainAttach } from "./attach-errors.ts";
 import type { BoundDevice } from "./bound-device.ts";
 import { bitmapLength, DirtyBitmap, type DirtyTracking, dirtyCallFailed } from "./dirty-tracking.ts";
 import type { Interval } from "./interval-map.ts";
-import type { Iommu } from "./iommu.ts";
-import type { Iommufd } from "./iommufd.ts";
-
-/** The address space that a page table is of. {@link Ioas} is one. */
-export interface TranslatedSpace extends Iommu {
-	readonly iommufd: Iommufd;
-	/** Its number in the iommufd. */
-	readonly id: number;
-}
+import type { IommufdSpace } from "./iommufd-space.ts";
 
 /** A page table that we asked for. Those that the kernel makes by itself record nothing. */
 export interface Hwpt {
@@ -43,7 +35,7 @@ export interface Hwpt {
  * @returns undefined when the device's IOMMU does not have it after all
  * @throws VfioError what {@link Ioas.attach} throws, since a page table starts with all mappings
  */
-export function allocateHwpt(ioas: TranslatedSpace, device: BoundDevice): Hwpt | undefined {
+export function allocateHwpt(ioas: IommufdSpace, device: BoundDevice): Hwpt | undefined {
 	const request = iommu_hwpt_alloc.create();
 	request.size = iommu_hwpt_alloc.size;
 	request.flags = IOMMU_HWPT_ALLOC_DIRTY_TRACKING;
@@ -65,14 +57,14 @@ export function allocateHwpt(ioas: TranslatedSpace, device: BoundDevice): Hwpt |
 export class HwptDirtyTracking implements DirtyTracking, Disposable {
 	/** Bytes of the longest bitmap that is asked for at once, as with containers: it is that of 8 TiB in pages of 4 KiB. */
 	static readonly LIMIT = 0x1000_0000n;
-	readonly #ioas: TranslatedSpace;
+	readonly #ioas: IommufdSpace;
 	readonly #hwpts: ReadonlySet<Hwpt>;
 	readonly #tables: () => readonly (Hwpt | undefined)[];
 	readonly #bitmap: DirtyBitmap;
 	#on = false;
 
 	/** @param tables the page table of each device; undefined for one that the kernel made */
-	constructor(ioas: TranslatedSpace, hwpts: ReadonlySet<Hwpt>, tables: () => readonly (Hwpt | undefined)[]) {
+	constructor(ioas: IommufdSpace, hwpts: ReadonlySet<Hwpt>, tables: () => readonly (Hwpt | undefined)[]) {
 		this.#ioas = ioas;
 		this.#hwpts = hwpts;
 		this.#tables = tables;

@@ -8,11 +8,11 @@ import type { DmaBuf } from "../machine/machine.ts";
 import { isErrno, retry } from "../retry.ts";
 import { EINVAL, ENODEV, ENOTTY, EOPNOTSUPP } from "../uapi/errno.ts";
 import { IOMMU_IOAS_MAP_FILE, iommu_ioas_map_file } from "../uapi/iommufd.ts";
-import type { Ioas } from "./ioas.ts";
+import type { IommufdSpace } from "./iommufd-space.ts";
 import { describeStretch, inOneRange, outOfRange } from "./planner.ts";
 
 /** @param flags `IOMMU_IOAS_MAP_*` @throws KernelError */
-export function requestMapDmaBuf(ioas: Ioas, iova: bigint, buffer: DmaBuf, flags: number): void {
+export function requestMapDmaBuf(ioas: IommufdSpace, iova: bigint, buffer: DmaBuf, flags: number): void {
 	const request = iommu_ioas_map_file.create();
 	request.size = iommu_ioas_map_file.size;
 	request.flags = flags;
@@ -24,7 +24,7 @@ export function requestMapDmaBuf(ioas: Ioas, iova: bigint, buffer: DmaBuf, flags
 }
 
 /** Linux before 6.13 does not know the request, and before 6.19 no file but a memfd. */
-export function explainMapDmaBuf(ioas: Ioas, iova: bigint, { length }: DmaBuf, cause: unknown): VfioError {
+export function explainMapDmaBuf(ioas: IommufdSpace, iova: bigint, { length }: DmaBuf, cause: unknown): VfioError {
 	const size = BigInt(length);
 	const failed = (code: "mapping-failed" | "no-dma-buf", reason: string) =>
 		new VfioError(code, `Cannot map ${describeStretch(iova, size)} for DMA: ${reason}`, { cause });

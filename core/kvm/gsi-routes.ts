@@ -64,9 +64,14 @@ export class GsiRoutes {
 		if (this.#messages.get(message.gsi) === message) this.#messages.delete(message.gsi);
 	}
 
+	/** How many routes there are. */
+	get count(): number {
+		return this.#pins.length + this.#messages.size;
+	}
+
 	/** The argument of KVM_SET_GSI_ROUTING. */
 	encode(): Uint8Array {
-		const count = this.#pins.length + this.#messages.size;
+		const { count } = this;
 		const table = kvm_irq_routing.create(count * kvm_irq_routing_entry.size);
 		table.nr = count;
 		let at = kvm_irq_routing.size;

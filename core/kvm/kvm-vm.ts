@@ -168,8 +168,7 @@ export class KvmVm
 		this.#mustBeOpen();
 		if (!this.#changed) return;
 		const table = this.#routes.encode();
-		const count = (table.length - 8) / 48;
-		const action = `hand ${count} interrupt routes to KVM`;
+		const action = `hand ${this.#routes.count} interrupt routes to KVM`;
 		callKvm(this.kernel, this.fd, KVM_SET_GSI_ROUTING, table, action, "interrupt-failed");
 		this.#changed = false;
 	}

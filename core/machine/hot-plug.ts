@@ -4,24 +4,25 @@
  * @module
  */
 import { VfioError } from "../errors.ts";
-import { PCI_EXP_SLTCTL, PCI_EXP_SLTSTA, PCI_EXP_SLTSTA_PDS } from "../uapi/pci_regs.ts";
-import type { PciBus } from "./bus.ts";
-import { type HotPlugEvent, type Indicator, type Occupant, tellAll } from "./hot-plug-event.ts";
-import type { GuestPciFunction } from "./machine.ts";
 import {
-	EXP_CAPABILITY,
+	PCI_EXP_SLTCTL,
 	PCI_EXP_SLTCTL_AIC,
 	PCI_EXP_SLTCTL_PCC,
 	PCI_EXP_SLTCTL_PIC,
 	PCI_EXP_SLTCTL_PWR_IND_BLINK,
 	PCI_EXP_SLTCTL_PWR_IND_OFF,
 	PCI_EXP_SLTCTL_PWR_IND_ON,
+	PCI_EXP_SLTSTA,
 	PCI_EXP_SLTSTA_ABP,
 	PCI_EXP_SLTSTA_CC,
 	PCI_EXP_SLTSTA_DLLSC,
-	PCI_EXP_SLTSTA_EVENTS,
 	PCI_EXP_SLTSTA_PDC,
-} from "./root-port-registers.ts";
+	PCI_EXP_SLTSTA_PDS,
+} from "../uapi/pci_regs.ts";
+import type { PciBus } from "./bus.ts";
+import { type HotPlugEvent, type Indicator, type Occupant, tellAll } from "./hot-plug-event.ts";
+import type { GuestPciFunction } from "./machine.ts";
+import { EXP_CAPABILITY, SLOT_EVENTS } from "./root-port-registers.ts";
 import { type PortInterrupt, SlotInterrupt } from "./slot-interrupt.ts";
 
 const CONTROL = EXP_CAPABILITY + PCI_EXP_SLTCTL;
@@ -166,7 +167,7 @@ export class HotPlug {
 	 * @param ones which bits of status were written as one
 	 */
 	written(before: number, control: boolean, ones: number): void {
-		this.#keepEvents((before >>> 16) & PCI_EXP_SLTSTA_EVENTS, ones);
+		this.#keepEvents((before >>> 16) & SLOT_EVENTS, ones);
 		if (control) this.#command(before & 0xffff);
 		else this.update();
 	}
@@ -211,7 +212,7 @@ export class HotPlug {
 	 * be lost; so a write that clears what is not there clears nothing.
 	 */
 	#keepEvents(before: number, ones: number): void {
-		if ((ones & PCI_EXP_SLTSTA_EVENTS & ~before) === 0) return;
+		if ((ones & SLOT_EVENTS & ~before) === 0) return;
 		const registers = this.#registers();
 		registers.setUint16(STATUS, registers.getUint16(STATUS, true) | before, true);
 	}

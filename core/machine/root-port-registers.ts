@@ -24,14 +24,25 @@ import {
 	PCI_EXP_DEVCTL2,
 	PCI_EXP_DEVSTA,
 	PCI_EXP_FLAGS,
+	PCI_EXP_FLAGS_SLOT,
 	PCI_EXP_LNKCAP,
+	PCI_EXP_LNKCAP_DLLLARC,
 	PCI_EXP_LNKCAP2,
 	PCI_EXP_LNKCTL,
 	PCI_EXP_LNKCTL2,
 	PCI_EXP_LNKSTA,
 	PCI_EXP_RTCTL,
 	PCI_EXP_SLTCAP,
+	PCI_EXP_SLTCAP_ABP,
+	PCI_EXP_SLTCAP_AIP,
+	PCI_EXP_SLTCAP_HPC,
+	PCI_EXP_SLTCAP_HPS,
+	PCI_EXP_SLTCAP_PCP,
+	PCI_EXP_SLTCAP_PIP,
 	PCI_EXP_SLTCTL,
+	PCI_EXP_SLTCTL_ATTN_IND_OFF,
+	PCI_EXP_SLTCTL_PCC,
+	PCI_EXP_SLTCTL_PWR_IND_OFF,
 	PCI_EXP_SLTSTA,
 	PCI_EXP_TYPE_ROOT_PORT,
 	PCI_EXT_CAP_ID_ERR,
@@ -40,6 +51,10 @@ import {
 	PCI_HEADER_TYPE_MFD,
 	PCI_INTERRUPT_LINE,
 	PCI_INTERRUPT_PIN,
+	PCI_IO_BASE,
+	PCI_IO_LIMIT,
+	PCI_MEMORY_BASE,
+	PCI_MEMORY_LIMIT,
 	PCI_MSI_ADDRESS_HI,
 	PCI_MSI_ADDRESS_LO,
 	PCI_MSI_DATA_64,
@@ -50,8 +65,14 @@ import {
 	PCI_PM_CTRL_NO_SOFT_RESET,
 	PCI_PM_CTRL_STATE_MASK,
 	PCI_PM_PMC,
+	PCI_PREF_BASE_UPPER32,
+	PCI_PREF_LIMIT_UPPER32,
+	PCI_PREF_MEMORY_BASE,
+	PCI_PREF_MEMORY_LIMIT,
+	PCI_PREF_RANGE_TYPE_64,
 	PCI_PRIMARY_BUS,
 	PCI_REVISION_ID,
+	PCI_SEC_STATUS,
 	PCI_SECONDARY_BUS,
 	PCI_STATUS,
 	PCI_STATUS_CAP_LIST,
@@ -59,46 +80,8 @@ import {
 	PCI_VENDOR_ID,
 } from "../uapi/pci_regs.ts";
 
-// The type 1 header's windows, as linux/pci_regs.h names them (PCI-to-PCI Bridge 1.2, chapter 3).
-export const PCI_IO_BASE = 0x1c;
-export const PCI_IO_LIMIT = 0x1d;
-export const PCI_SEC_STATUS = 0x1e;
-export const PCI_MEMORY_BASE = 0x20;
-export const PCI_MEMORY_LIMIT = 0x22;
-export const PCI_PREF_MEMORY_BASE = 0x24;
-export const PCI_PREF_MEMORY_LIMIT = 0x26;
-export const PCI_PREF_RANGE_TYPE_64 = 0x01;
-export const PCI_PREF_BASE_UPPER32 = 0x28;
-export const PCI_PREF_LIMIT_UPPER32 = 0x2c;
-
-// PCI Express slot registers (PCI Express Base, sections 7.5.3.9 to 7.5.3.11).
-export const PCI_EXP_FLAGS_SLOT = 0x0100;
-export const PCI_EXP_LNKCAP_DLLLARC = 0x0010_0000;
-export const PCI_EXP_SLTCAP_ABP = 0x01;
-export const PCI_EXP_SLTCAP_PCP = 0x02;
-export const PCI_EXP_SLTCAP_AIP = 0x08;
-export const PCI_EXP_SLTCAP_PIP = 0x10;
-export const PCI_EXP_SLTCAP_HPS = 0x20;
-export const PCI_EXP_SLTCAP_HPC = 0x40;
-export const PCI_EXP_SLTCTL_ABPE = 0x0001;
-export const PCI_EXP_SLTCTL_PDCE = 0x0008;
-export const PCI_EXP_SLTCTL_CCIE = 0x0010;
-export const PCI_EXP_SLTCTL_HPIE = 0x0020;
-export const PCI_EXP_SLTCTL_AIC = 0x00c0;
-export const PCI_EXP_SLTCTL_ATTN_IND_OFF = 0x00c0;
-export const PCI_EXP_SLTCTL_PIC = 0x0300;
-export const PCI_EXP_SLTCTL_PWR_IND_ON = 0x0100;
-export const PCI_EXP_SLTCTL_PWR_IND_BLINK = 0x0200;
-export const PCI_EXP_SLTCTL_PWR_IND_OFF = 0x0300;
-export const PCI_EXP_SLTCTL_PCC = 0x0400;
-export const PCI_EXP_SLTCTL_DLLSCE = 0x1000;
-export const PCI_EXP_SLTSTA_ABP = 0x0001;
-export const PCI_EXP_SLTSTA_PDC = 0x0008;
-export const PCI_EXP_SLTSTA_CC = 0x0010;
-export const PCI_EXP_SLTSTA_DLLSC = 0x0100;
-/** The bits of slot status that a guest clears: the four above, and three that never happen here. */
-export const PCI_EXP_SLTSTA_EVENTS = 0x011f;
-export const PCI_EXP_LNKCTL_LD = 0x0010;
+/** The bits of slot status that a guest clears: the four that happen here, and three that never do. */
+export const SLOT_EVENTS = 0x011f;
 
 /** Where the capabilities are. */
 export const EXP_CAPABILITY = 0x40;
@@ -240,7 +223,7 @@ function addExpress(file: RegisterFile, identity: RootPortIdentity): void {
 		// Indicators never read as 00, which is reserved.
 		const control = PCI_EXP_SLTCTL_PCC | PCI_EXP_SLTCTL_PWR_IND_OFF | PCI_EXP_SLTCTL_ATTN_IND_OFF;
 		view.setUint16(at + PCI_EXP_SLTCTL, control, true);
-		clearable.setUint16(at + PCI_EXP_SLTSTA, PCI_EXP_SLTSTA_EVENTS, true);
+		clearable.setUint16(at + PCI_EXP_SLTSTA, SLOT_EVENTS, true);
 	}
 	writable.setUint16(at + PCI_EXP_RTCTL, 0x000f, true);
 	clearable.setUint32(at + EXP_RTSTA, 0x0001_0000, true);

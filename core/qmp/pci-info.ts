@@ -5,16 +5,6 @@
  */
 import type { PciBridge, PciBus } from "../machine/bus.ts";
 import type { GuestBar, GuestPciFunction } from "../machine/machine.ts";
-import {
-	PCI_IO_BASE,
-	PCI_IO_LIMIT,
-	PCI_MEMORY_BASE,
-	PCI_MEMORY_LIMIT,
-	PCI_PREF_BASE_UPPER32,
-	PCI_PREF_LIMIT_UPPER32,
-	PCI_PREF_MEMORY_BASE,
-	PCI_PREF_MEMORY_LIMIT,
-} from "../machine/root-port-registers.ts";
 import type { SlotAddress } from "../machine/slot-address.ts";
 import type { PciTopology } from "../machine/topology.ts";
 import {
@@ -29,6 +19,14 @@ import {
 	PCI_HEADER_TYPE_MASK,
 	PCI_INTERRUPT_LINE,
 	PCI_INTERRUPT_PIN,
+	PCI_IO_BASE,
+	PCI_IO_LIMIT,
+	PCI_MEMORY_BASE,
+	PCI_MEMORY_LIMIT,
+	PCI_PREF_BASE_UPPER32,
+	PCI_PREF_LIMIT_UPPER32,
+	PCI_PREF_MEMORY_BASE,
+	PCI_PREF_MEMORY_LIMIT,
 	PCI_PRIMARY_BUS,
 	PCI_SUBSYSTEM_ID,
 	PCI_SUBSYSTEM_VENDOR_ID,

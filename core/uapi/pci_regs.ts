@@ -174,3 +174,42 @@ export const PCI_ACS_UF = 0x10;
 // Resizable BAR
 export const PCI_REBAR_CAP = 4;
 export const PCI_REBAR_CTRL = 8;
+
+// The type 1 header's windows, as linux/pci_regs.h names them (PCI-to-PCI Bridge 1.2, chapter 3).
+export const PCI_IO_BASE = 0x1c;
+export const PCI_IO_LIMIT = 0x1d;
+export const PCI_SEC_STATUS = 0x1e;
+export const PCI_MEMORY_BASE = 0x20;
+export const PCI_MEMORY_LIMIT = 0x22;
+export const PCI_PREF_MEMORY_BASE = 0x24;
+export const PCI_PREF_MEMORY_LIMIT = 0x26;
+export const PCI_PREF_RANGE_TYPE_64 = 0x01;
+export const PCI_PREF_BASE_UPPER32 = 0x28;
+export const PCI_PREF_LIMIT_UPPER32 = 0x2c;
+
+// PCI Express slot registers (PCI Express Base, sections 7.5.3.9 to 7.5.3.11).
+export const PCI_EXP_FLAGS_SLOT = 0x0100;
+export const PCI_EXP_LNKCAP_DLLLARC = 0x0010_0000;
+export const PCI_EXP_SLTCAP_ABP = 0x01;
+export const PCI_EXP_SLTCAP_PCP = 0x02;
+export const PCI_EXP_SLTCAP_AIP = 0x08;
+export const PCI_EXP_SLTCAP_PIP = 0x10;
+export const PCI_EXP_SLTCAP_HPS = 0x20;
+export const PCI_EXP_SLTCAP_HPC = 0x40;
+export const PCI_EXP_SLTCTL_ABPE = 0x0001;
+export const PCI_EXP_SLTCTL_PDCE = 0x0008;
+export const PCI_EXP_SLTCTL_CCIE = 0x0010;
+export const PCI_EXP_SLTCTL_HPIE = 0x0020;
+export const PCI_EXP_SLTCTL_AIC = 0x00c0;
+export const PCI_EXP_SLTCTL_ATTN_IND_OFF = 0x00c0;
+export const PCI_EXP_SLTCTL_PIC = 0x0300;
+export const PCI_EXP_SLTCTL_PWR_IND_ON = 0x0100;
+export const PCI_EXP_SLTCTL_PWR_IND_BLINK = 0x0200;
+export const PCI_EXP_SLTCTL_PWR_IND_OFF = 0x0300;
+export const PCI_EXP_SLTCTL_PCC = 0x0400;
+export const PCI_EXP_SLTCTL_DLLSCE = 0x1000;
+export const PCI_EXP_SLTSTA_ABP = 0x0001;
+export const PCI_EXP_SLTSTA_PDC = 0x0008;
+export const PCI_EXP_SLTSTA_CC = 0x0010;
+export const PCI_EXP_SLTSTA_DLLSC = 0x0100;
+export const PCI_EXP_LNKCTL_LD = 0x0010;

@@ -513,7 +513,10 @@ describe("a VF token with a character device", () => {
 			expect([error.code, error.message.includes("needs the token")]).toEqual(["no-permission", true]);
 			expect(error.message).not.toContain(TOKEN.slice(1));
 		}
-		expect(refusal(VIRTUAL, { iommufd, vfToken: "secret" }).code).toBe("invalid-argument");
+		for (const way of [{ iommufd }, {}])
+			expect(refusal(VIRTUAL, { ...way, vfToken: "secret" }).message).toBe(
+				`Cannot open ${VIRTUAL}: its VF token is no UUID`,
+			);
 		const virtual = open(VIRTUAL, { iommufd, vfToken: TOKEN });
 		expect(virtual.iommu.backend).toBe("iommufd");
 		virtual[Symbol.dispose]();

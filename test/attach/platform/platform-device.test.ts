@@ -258,6 +258,13 @@ describe("bindPlatformDevice()", () => {
 });
 
 describe("VfioDevice.open() of a platform device", () => {
+	it("that no VFIO driver has speaks of no driver of PCI", () => {
+		const kernel = board().linux.process();
+		const error = vfioError(() => VfioDevice.open(kernel, { platform: XGMAC }, { kind: "platform" }));
+		expect([error.code, error.message]).toEqual(["not-bound", `Cannot open ${XGMAC}: no VFIO driver has it`]);
+		expect(error.remedy).toContain("sudo modprobe vfio-platform");
+	});
+
 	it("Y-02 takes sysfsdev before the name, and a name that is not empty and has no slash", () => {
 		const { linux } = board();
 		const kernel = linux.process();
