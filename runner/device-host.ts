@@ -93,7 +93,7 @@ export class DeviceHost {
 		}
 	}
 
-	#open({ kind, reference, iommufd, vfToken }: DeviceOption): VfioDevice {
+	#open({ kind, reference, iommufd, vfToken, discardAllowed }: DeviceOption): VfioDevice {
 		const name = referenceName(reference);
 		if (kind !== "vfio-pci")
 			throw new VfioError(
@@ -116,6 +116,7 @@ export class DeviceHost {
 			addressSpace: this.#addressSpace,
 			...(iommufd !== undefined && iommufds ? { iommufd: iommufds.get(iommufd) } : {}),
 			...(vfToken === undefined ? {} : { vfToken }),
+			...(discardAllowed === undefined ? {} : { discardAllowed }),
 			...(onReport ? { onReport } : {}),
 		});
 	}

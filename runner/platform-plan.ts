@@ -6,6 +6,7 @@ import { PlatformBus } from "../core/machine/platform-bus.ts";
 import { bindPlatformDevice } from "../core/platform/bind.ts";
 import { describePlatformDevice } from "../core/platform/describe.ts";
 import { Phandles, platformNodes, printNode, stringsOf } from "../core/platform/device-tree/mod.ts";
+import { checkPlatformOptions, type PlatformOptions } from "../core/platform/options.ts";
 import { PlatformDevice } from "../core/platform/platform-device.ts";
 import { Releases } from "../core/release.ts";
 import { VFIO_REGION_INFO_FLAG_READ } from "../core/uapi/vfio.ts";
@@ -27,6 +28,10 @@ export interface PlatformPlan {
 		readonly readOnly: boolean;
 	}[];
 	readonly interrupts: readonly { readonly index: number; readonly trigger: "edge" | "level" }[];
+	/** Milliseconds after the last interrupt until regions are mapped again; 0: never after the first. */
+	readonly mmapTimeout: number;
+	/** Interrupts go past this process where the machine has KVM. */
+	readonly irqfd: boolean;
 	/** Whether the kernel can reset it; null where that cannot be known. */
 	readonly resettable: boolean | null;
 	/** The nodes of its guest's device tree, as source, at the places of a bus of its own; null where there is none. */
@@ -46,14 +51,16 @@ const FIRST_PHANDLE = 0x8001;
  * Says what assigning a platform device would do, without a guest. What stands in the way is in `problems`.
  *
  * @param kernel must be allowed to open the device, where its regions and interrupts are to be known
- * @param options `bind`: give it to vfio-platform for as long as it takes, and back, as on a simulated host
- * @throws VfioError `no-such-device`, `no-iommu-group`, and `kernel` when sysfs cannot be read
+ * @param options `bind`: give it to vfio-platform for as long as it takes, and back, as on a simulated host; `assign`: how
+ *   it would be assigned
+ * @throws VfioError `invalid-argument`, `no-such-device`, `no-iommu-group`, and `kernel` when sysfs cannot be read
  */
 export function planPlatformDevice(
 	kernel: Kernel,
 	reference: { readonly platform: string } | { readonly sysfsdev: string },
-	options: { readonly bind?: boolean } = {},
+	options: { readonly bind?: boolean; readonly assign?: PlatformOptions } = {},
 ): PlatformPlan {
+	const { mmapTimeout, irqfd = true } = checkPlatformOptions(options.assign ?? {});
 	const location = locate(reference);
 	const iommuGroup = groupAt(kernel, location);
 	const problems: string[] = [];
@@ -74,7 +81,7 @@ export function planPlatformDevice(
 			if (options.bind) releases.use(bindPlatformDevice(kernel, location.name));
 			const device = releases.use(VfioDevice.open(kernel, reference, { kind: "platform" }));
 			const onReport = (message: string) => problems.push(message);
-			return { device, assigned: releases.use(PlatformDevice.attach(device, { onReport })) };
+			return { device, assigned: releases.use(PlatformDevice.attach(device, { ...options.assign, onReport })) };
 		});
 		const assigned = opened?.assigned;
 		return {
@@ -88,6 +95,8 @@ export function planPlatformDevice(
 				readOnly,
 			})),
 			interrupts: (assigned?.interrupts ?? []).map(({ index, trigger }) => ({ index, trigger })),
+			mmapTimeout,
+			irqfd,
 			resettable: opened?.device.resettable ?? null,
 			deviceTree: (assigned && onHost && tried(() => nodesOf({ ...onHost, ...shape(assigned) }, assigned))) ?? null,
 			problems,

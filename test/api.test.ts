@@ -99,7 +99,8 @@ describe("the public API", () => {
 			  type     BarQuirk ConfigMirror ConfigWindow DeviceQuirk QuirkDevice QuirkHost QuirkPlace QuirkStretch
 			core/platform/
 			  class    PlatformDevice
-			  function bindPlatformDevice describePlatformDevice planPlatformBind
+			  function bindPlatformDevice describePlatformDevice planPlatformBind platformOptions
+			  const    PLATFORM_PROPERTIES
 			  type     AssignablePlatformDevice PlatformBindPlan PlatformOptions
 			core/platform/device-tree/
 			  class    Phandles

@@ -28,7 +28,11 @@ export interface IoAddressSpaceOptions {
 	readonly peerToPeer?: boolean;
 	/** Learns of memory that could not be mapped after the attach, and of what was left out. */
 	readonly onReport?: (report: MapReport) => void;
-	/** Called before guest memory is pinned: see {@link MapperOptions.inhibitDiscard}. */
+	/**
+	 * Called before guest memory is pinned; what it returns is disposed once nothing is pinned any more. Between the two, a
+	 * VMM must not give back memory that the guest does not use: see {@link MapperOptions.inhibitDiscard}. Devices that are
+	 * opened with `discardAllowed` do not count.
+	 */
 	readonly inhibitDiscard?: () => Disposable;
 	/** KVM's VFIO device, which learns of each group or character device while that is in the address space. */
 	readonly kvm?: KvmFiles;
@@ -50,6 +54,9 @@ export class IoAddressSpace {
 	readonly #options: IoAddressSpaceOptions;
 	#containers: Container[] = [];
 	#ioases: Ioas[] = [];
+	/** Devices that may have guest memory pinned. */
+	#holders = 0;
+	#inhibitor: Disposable | undefined;
 
 	constructor(kernel: Kernel, options: IoAddressSpaceOptions = {}) {
 		this.#kernel = kernel;
@@ -79,6 +86,28 @@ export class IoAddressSpace {
 	/** All devices have to be with {@link iommufd}. */
 	get requiresIommufd(): boolean {
 		return this.#options.iommufd !== undefined;
+	}
+
+	/**
+	 * Keeps guest memory from being discarded while a device may have it pinned. {@link VfioDevice.open} calls it before it
+	 * opens one.
+	 *
+	 * @returns dispose it when the device is closed
+	 * @throws whatever `inhibitDiscard` throws
+	 */
+	holdMemory(): Disposable {
+		const { memory, inhibitDiscard } = this.#options;
+		if (!memory || !inhibitDiscard) return { [Symbol.dispose]: () => {} };
+		if (this.#holders === 0) this.#inhibitor = inhibitDiscard();
+		this.#holders++;
+		return {
+			[Symbol.dispose]: () => {
+				if (--this.#holders > 0) return;
+				const inhibitor = this.#inhibitor;
+				this.#inhibitor = undefined;
+				inhibitor?.[Symbol.dispose]();
+			},
+		};
 	}
 
 	/**
@@ -177,7 +206,7 @@ export class IoAddressSpace {
 	}
 
 	#map(iommu: Iommu, device: string): void {
-		const { memory, peerToPeer, onReport, inhibitDiscard } = this.#options;
+		const { memory, peerToPeer, onReport } = this.#options;
 		if (!memory) return;
 		if (iommu.backend === "noiommu") {
 			onReport?.({ severity: "error", error: unmapped(device), regions: [] });
@@ -187,7 +216,6 @@ export class IoAddressSpace {
 			device,
 			...(peerToPeer === undefined ? {} : { peerToPeer }),
 			...(onReport ? { onReport } : {}),
-			...(inhibitDiscard ? { inhibitDiscard } : {}),
 		});
 	}
 }

@@ -52,7 +52,7 @@ export function openByCdev(
 	attachment = place;
 	releases.defer(() => place.detach());
 	return {
-		identity: { name, groupId, bound: { iommufd, devid, ioas } },
+		identity: { name, groupId, bound: { iommufd, devid, ioas }, discardAllowed: options.discardAllowed ?? false },
 		fd,
 		iommu: ioas,
 		coherent: () => iommufd.hardware(devid)?.enforcesSnooping ?? true,

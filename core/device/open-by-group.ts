@@ -38,7 +38,7 @@ export function openByGroup(
 	const fd = group.openDevice(name, options.vfToken);
 	releases.defer(() => group.closeDevice(name, fd));
 	return {
-		identity: { name, groupId: group.id, bound: undefined },
+		identity: { name, groupId: group.id, bound: undefined, discardAllowed: options.discardAllowed ?? false },
 		fd,
 		iommu: container.iommu,
 		coherent: () => container.coherent,

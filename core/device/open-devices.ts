@@ -14,6 +14,8 @@ export interface DeviceIdentity {
 	readonly groupId: number | undefined;
 	/** How the kernel names it in the iommufd that it is bound to; undefined when it was opened through its group. */
 	readonly bound: { readonly iommufd: Iommufd; readonly devid: number; readonly ioas: Ioas } | undefined;
+	/** Guest memory may be discarded while it is open. */
+	readonly discardAllowed: boolean;
 }
 
 /** A `Kernel` is one process's view, and what it has open belongs to it. */

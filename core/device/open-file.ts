@@ -11,6 +11,7 @@ import type { Kernel } from "../kernel.ts";
 import { Releases } from "../release.ts";
 import { cdevName } from "./cdev.ts";
 import type { DeviceFile } from "./device-file.ts";
+import { checkDiscard } from "./discard.ts";
 import { openByCdev } from "./open-by-cdev.ts";
 import { openByGroup } from "./open-by-group.ts";
 import type { OpenOptions, PassedDevice } from "./open-options.ts";
@@ -41,6 +42,9 @@ export function openFile(
 	const source = passed ? reference : locate(reference);
 	requireUuid(options.vfToken, source.name ?? "the device");
 	const asked = passed ? "its descriptor was passed" : askedFor(options);
+	checkDiscard(kernel, source, options);
+	// Before anything is pinned, and until nothing is.
+	if (!options.discardAllowed && options.addressSpace) releases.use(options.addressSpace.holdMemory());
 	const checked = "fd" in source ? options : withoutIdleToken(kernel, source, options);
 	if (asked !== undefined) {
 		if (options.container || options.group)

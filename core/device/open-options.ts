@@ -34,6 +34,11 @@ export interface OpenOptions {
 	readonly vfToken?: string;
 	/** Take a device without an IOMMU as well: its DMA goes to physical addresses, and nothing protects memory from it. */
 	readonly noIommu?: boolean;
+	/**
+	 * Guest memory may be discarded while the device is open, since its driver pins what it uses: for mediated devices only,
+	 * and the same for all of a group. (`x-balloon-allowed`)
+	 */
+	readonly discardAllowed?: boolean;
 	/** What the device has to be; `pci` when left out. The kernel says which it is, not its path. */
 	readonly kind?: DeviceKind;
 	/** Learns of accesses that failed, and of what is done otherwise than it was asked for. */

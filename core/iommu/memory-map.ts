@@ -31,7 +31,7 @@ export interface MapperOptions {
 	/**
 	 * Called before guest memory is pinned; dispose what it returns once nothing is pinned any more. Between the two, a VMM
 	 * must not give back memory that the guest does not use, as a balloon does: the device would go on with the pages that
-	 * are pinned, and the guest would get others. (`x-balloon-allowed` is to leave it out.)
+	 * are pinned, and the guest would get others.
 	 */
 	readonly inhibitDiscard?: () => Disposable;
 }

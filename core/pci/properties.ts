@@ -5,6 +5,7 @@
  * @module
  */
 import { VfioError } from "../errors.ts";
+import { numberValue, switchValue } from "../property-values.ts";
 import type { AssignOptions } from "./assign-options.ts";
 import type { MsixRelocation } from "./msix-relocation.ts";
 import { geforce } from "./quirks/nvidia.ts";
@@ -15,28 +16,28 @@ type Parser = (value: string, name: string) => AssignOptions;
 const PROPERTIES: Readonly<Record<string, Parser>> = {
 	// Whether the word is a valid one, the attach says, as for any other program.
 	"x-intx": (value) => ({ intx: value as "auto" | "off" }),
-	"x-intx-mmap-timeout-ms": (value, name) => ({ intxMmapTimeout: number(value, name) }),
-	"x-no-mmap": (value, name) => ({ mmap: !flag(value, name) }),
+	"x-intx-mmap-timeout-ms": (value, name) => ({ intxMmapTimeout: numberValue(value, name) }),
+	"x-no-mmap": (value, name) => ({ mmap: !switchValue(value, name) }),
 	"x-write-combining": (value, name) => ({
-		writeCombining: { bars: value.split("+").map((bar) => number(bar, name)) },
+		writeCombining: { bars: value.split("+").map((bar) => numberValue(bar, name)) },
 	}),
-	rombar: (value, name) => ({ rom: flag(value, name) }),
+	rombar: (value, name) => ({ rom: switchValue(value, name) }),
 	"x-msix-relocation": (value) => ({ msixRelocation: value as MsixRelocation }),
-	"x-no-kvm-intx": (value, name) => ({ kvm: { intx: !flag(value, name) } }),
-	"x-no-kvm-msi": (value, name) => ({ kvm: { msi: !flag(value, name) } }),
-	"x-no-kvm-msix": (value, name) => ({ kvm: { msix: !flag(value, name) } }),
-	"x-vga": (value, name) => ({ vga: flag(value, name) }),
-	"x-no-kvm-ioeventfd": (value, name) => ({ kvm: { writes: !flag(value, name) } }),
-	"x-no-vfio-ioeventfd": (value, name) => ({ kvm: { deviceWrites: !flag(value, name) } }),
+	"x-no-kvm-intx": (value, name) => ({ kvm: { intx: !switchValue(value, name) } }),
+	"x-no-kvm-msi": (value, name) => ({ kvm: { msi: !switchValue(value, name) } }),
+	"x-no-kvm-msix": (value, name) => ({ kvm: { msix: !switchValue(value, name) } }),
+	"x-vga": (value, name) => ({ vga: switchValue(value, name) }),
+	"x-no-kvm-ioeventfd": (value, name) => ({ kvm: { writes: !switchValue(value, name) } }),
+	"x-no-vfio-ioeventfd": (value, name) => ({ kvm: { deviceWrites: !switchValue(value, name) } }),
 	"x-no-geforce-quirks": (value, name) =>
-		flag(value, name) ? { quirks: QUIRKS.filter((quirk) => quirk !== geforce) } : {},
-	"x-req": (value, name) => ({ request: flag(value, name) ? "ask" : "ignore" }),
-	"x-pci-vendor-id": (value, name) => ({ ids: { vendor: number(value, name) } }),
-	"x-pci-device-id": (value, name) => ({ ids: { device: number(value, name) } }),
-	"x-pci-sub-vendor-id": (value, name) => ({ ids: { subsystemVendor: number(value, name) } }),
-	"x-pci-sub-device-id": (value, name) => ({ ids: { subsystem: number(value, name) } }),
-	"x-pci-class-code": (value, name) => ({ ids: { classCode: number(value, name) } }),
-	"x-nv-gpudirect-clique": (value, name) => ({ gpuDirectClique: number(value, name) }),
+		switchValue(value, name) ? { quirks: QUIRKS.filter((quirk) => quirk !== geforce) } : {},
+	"x-req": (value, name) => ({ request: switchValue(value, name) ? "ask" : "ignore" }),
+	"x-pci-vendor-id": (value, name) => ({ ids: { vendor: numberValue(value, name) } }),
+	"x-pci-device-id": (value, name) => ({ ids: { device: numberValue(value, name) } }),
+	"x-pci-sub-vendor-id": (value, name) => ({ ids: { subsystemVendor: numberValue(value, name) } }),
+	"x-pci-sub-device-id": (value, name) => ({ ids: { subsystem: numberValue(value, name) } }),
+	"x-pci-class-code": (value, name) => ({ ids: { classCode: numberValue(value, name) } }),
+	"x-nv-gpudirect-clique": (value, name) => ({ gpuDirectClique: numberValue(value, name) }),
 };
 
 /** The names that {@link assignOptions} takes. */
@@ -69,15 +70,4 @@ export function assignOptions(properties: ReadonlyMap<string, string>): AssignOp
 		};
 	}
 	return options;
-}
-
-function flag(value: string, name: string): boolean {
-	if (["on", "true", "yes", "1"].includes(value)) return true;
-	if (["off", "false", "no", "0"].includes(value)) return false;
-	throw new VfioError("invalid-argument", `Cannot use "${value}" for ${name}: it is "on" or "off"`);
-}
-
-function number(value: string, name: string): number {
-	if (/^(0x[0-9a-f]+|[0-9]+)$/i.test(value)) return Number(value);
-	throw new VfioError("invalid-argument", `Cannot use "${value}" for ${name}: it is a number, such as 16 or 0x10`);
 }

@@ -5,3 +5,4 @@ export * from "./device-tree/mod.ts";
 export type { AssignablePlatformDevice } from "./hardware.ts";
 export type { PlatformOptions } from "./options.ts";
 export { PlatformDevice } from "./platform-device.ts";
+export { PLATFORM_PROPERTIES, platformOptions } from "./properties.ts";

@@ -3,6 +3,8 @@ import { locate } from "../../core/host/location.ts";
 import { parseSlotAddress, type SlotAddress } from "../../core/machine/slot-address.ts";
 import type { AssignOptions } from "../../core/pci/assign-options.ts";
 import { ASSIGN_PROPERTIES, assignOptions } from "../../core/pci/properties.ts";
+import type { PlatformOptions } from "../../core/platform/options.ts";
+import { PLATFORM_PROPERTIES, platformOptions } from "../../core/platform/properties.ts";
 import { driverOf, parseId, parseNumber, parseProperties, parseSwitch } from "./properties.ts";
 import { UsageError } from "./usage-error.ts";
 
@@ -35,17 +37,21 @@ export interface DeviceOption {
 	readonly iommufd?: string;
 	/** The UUID that the owner of a virtual function's physical function has set. */
 	readonly vfToken?: string;
+	/** Guest memory may be discarded while it is assigned: `x-balloon-allowed=on`, for mediated devices. */
+	readonly discardAllowed?: boolean;
 	/** How it is assigned, such as by `x-intx=off`; left out when nothing of that is given. */
 	readonly assign?: AssignOptions;
+	/** The same for a platform device. */
+	readonly platform?: PlatformOptions;
 }
 
 const SOURCE_KEYS = ["host", "sysfsdev", "fd"];
-const PCI_KEYS = [...SOURCE_KEYS, "id", "bus", "addr", "multifunction", "iommufd", "vf-token"];
+const PCI_KEYS = [...SOURCE_KEYS, "id", "bus", "addr", "multifunction", "iommufd", "vf-token", "x-balloon-allowed"];
 
 /** What `-device` takes of each kind of device. */
 export const DEVICE_KEYS: Readonly<Record<AssignedKind, readonly string[]>> = {
 	"vfio-pci": [...PCI_KEYS, ...ASSIGN_PROPERTIES],
-	"vfio-platform": [...SOURCE_KEYS, "id", "iommufd"],
+	"vfio-platform": [...SOURCE_KEYS, "id", "iommufd", ...PLATFORM_PROPERTIES],
 };
 
 /** Whether a word names a kind of device that can be assigned. */
@@ -86,7 +92,9 @@ export function deviceOption(kind: AssignedKind, properties: ReadonlyMap<string,
 	const addr = properties.get("addr");
 	const iommufd = properties.get("iommufd");
 	const vfToken = properties.get("vf-token");
-	const assign = new Map([...properties].filter(([key]) => ASSIGN_PROPERTIES.includes(key)));
+	const balloon = properties.get("x-balloon-allowed");
+	const known = kind === "vfio-pci" ? ASSIGN_PROPERTIES : PLATFORM_PROPERTIES;
+	const assign = new Map([...properties].filter(([key]) => known.includes(key)));
 	return {
 		kind,
 		reference: referenceIn(kind, properties, where),
@@ -96,7 +104,12 @@ export function deviceOption(kind: AssignedKind, properties: ReadonlyMap<string,
 		multifunction: parseSwitch("multifunction", properties.get("multifunction") ?? "off"),
 		...(iommufd === undefined ? {} : { iommufd: parseId(iommufd) }),
 		...(vfToken === undefined ? {} : { vfToken: parseToken(vfToken) }),
-		...(assign.size > 0 ? { assign: assignOptions(assign) } : {}),
+		...(balloon === undefined ? {} : { discardAllowed: parseSwitch("x-balloon-allowed", balloon) }),
+		...(assign.size === 0
+			? {}
+			: kind === "vfio-pci"
+				? { assign: assignOptions(assign) }
+				: { platform: platformOptions(assign) }),
 	};
 }
 

@@ -61,7 +61,9 @@ export const plan: Command = {
 function planOption(kernel: Kernel, option: DeviceOption, bind: boolean): DevicePlan | PlatformPlan {
 	const { kind, reference } = option;
 	if (kind === "vfio-platform") {
-		if ("platform" in reference || "sysfsdev" in reference) return planPlatformDevice(kernel, reference, { bind });
+		const assign = option.platform ?? {};
+		if ("platform" in reference || "sysfsdev" in reference)
+			return planPlatformDevice(kernel, reference, { bind, assign });
 		throw new UsageError(`plan describes devices of this host, which is not what ${referenceName(reference)} is`);
 	}
 	const address = addressOf(kernel, option);
@@ -117,6 +119,7 @@ function describePlatform(device: PlatformPlan): string {
 	for (const { index, size, access, readOnly } of device.regions)
 		lines.push(`  region ${index}: ${formatSize(size)} ${ACCESS_NAMES[access]}${readOnly ? ", read-only" : ""}`);
 	for (const { index, trigger } of device.interrupts) lines.push(`  interrupt ${index}: ${trigger}`);
+	if (device.interrupts.length > 0) lines.push(`  ${interruptWay(device)}`);
 	if (device.resettable !== null)
 		lines.push(
 			`  reset: ${device.resettable ? "by the kernel's module for it" : "none, it stays as its last user left it"}`,
@@ -127,4 +130,13 @@ function describePlatform(device: PlatformPlan): string {
 	}
 	for (const problem of device.problems) lines.push(`  problem: ${problem}`);
 	return lines.join("\n");
+}
+
+/** What an interrupt costs: who delivers it, and how long regions are not mapped on its account. */
+function interruptWay({ regions, interrupts, mmapTimeout, irqfd }: PlatformPlan): string {
+	const way = `interrupts go ${irqfd ? "past this process where the machine has KVM" : "through this process"}`;
+	const level = interrupts.some(({ trigger }) => trigger === "level");
+	if (!level || !regions.some(({ access }) => access === "mmap")) return way;
+	const again = mmapTimeout === 0 ? "never" : `${mmapTimeout} ms after the last one`;
+	return `${way}${irqfd ? "; elsewhere" : ", and"} regions are mapped again ${again}`;
 }

@@ -4,7 +4,9 @@ import { IoAddressSpace } from "../../core/device/io-address-space.ts";
 import { KernelError, VfioError } from "../../core/errors.ts";
 import { FailingKernel } from "../../core/failing-kernel.ts";
 import { bindGroup } from "../../core/host/bind.ts";
+import type { DeviceReference } from "../../core/host/location.ts";
 import { Mdev } from "../../core/host/mdev.ts";
+import { Iommufd } from "../../core/iommu/iommufd.ts";
 import type { Kernel } from "../../core/kernel.ts";
 import { PciTopology } from "../../core/machine/topology.ts";
 import { AssignedFunction } from "../../core/pci/assigned-function.ts";
@@ -237,5 +239,38 @@ describe("names that are no PCI addresses", () => {
 		expect(edu.hotResetInfo().map(({ name }) => name)).toEqual(["0000:01:00.0"]);
 		edu.hotReset();
 		for (const each of [edu, mediated, mdev, group]) each[Symbol.dispose]();
+	});
+});
+
+describe("a mediated device with x-balloon-allowed", () => {
+	it.each(["group", "iommufd"])("lets a balloon be where its driver pins what it uses, opened by its %s", (way) => {
+		const { linux, kernel } = boot();
+		const releases = new Releases();
+		const mdev = releases.use(Mdev.create(kernel, { uuid: UUID, type: "mtty-2" }));
+		const bound = releases.use(bindGroup(kernel, "0000:05:00.0"));
+		const memory = releases.use(kernel.allocate(1 << 20));
+		let inhibited = 0;
+		const addressSpace = new IoAddressSpace(kernel, {
+			memory: new FixedMemory(memory),
+			...(way === "iommufd" ? { iommufd: releases.use(Iommufd.open(kernel)) } : {}),
+			inhibitDiscard: () => {
+				inhibited++;
+				return { [Symbol.dispose]: () => void inhibited-- };
+			},
+		});
+		const open = (reference: DeviceReference) =>
+			VfioDevice.open(kernel, reference, { addressSpace, discardAllowed: true });
+		const device = releases.use(open({ sysfsdev: mdev.path }));
+		expect([[...device.iommu.mappings].length, inhibited]).toEqual([1, 0]);
+		expect(vfioError(() => open("0000:05:00.0")).message).toBe(
+			"Cannot let guest memory be discarded while 0000:05:00.0 is open: that is for mediated devices, and it is none",
+		);
+		const nvme = VfioDevice.open(kernel, "0000:05:00.0", { addressSpace });
+		expect([bound.group, inhibited]).toEqual([nvme.groupId, 1]);
+		nvme[Symbol.dispose]();
+		expect(inhibited).toBe(0);
+		releases[Symbol.dispose]();
+		kernel.exit();
+		expect(leaks(linux)).toEqual([]);
 	});
 });

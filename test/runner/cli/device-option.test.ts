@@ -54,12 +54,24 @@ describe("parseDeviceOption()", () => {
 		expect(() => parseDeviceOption("vfio-pci,host=05:00.0,x-no-mmap=perhaps")).toThrow('"on" or "off"');
 	});
 
+	it("reads how a platform device is assigned, and what a mediated one allows", () => {
+		const { platform, assign } = parseDeviceOption("vfio-platform,host=a,mmap-timeout-ms=0,x-no-mmap=on,x-irqfd=off");
+		expect([platform, assign]).toEqual([{ mmapTimeout: 0, mmap: false, irqfd: false }, undefined]);
+		expect(parseDeviceOption("vfio-pci,host=05:00.0,x-balloon-allowed=on").discardAllowed).toBe(true);
+	});
+
 	it.each([
 		["e1000e,mac=x", 'Cannot use device "e1000e"'],
 		["vfio-pci", "names no device: add host=ADDRESS"],
 		["vfio-platform", "names no device: add host=NAME"],
 		["vfio-pci,hots=05:00.0", 'Unknown property "hots" in -device vfio-pci,hots=05:00.0, did you mean "host"?'],
 		["vfio-platform,host=a,addr=3", 'Unknown property "addr"'],
+		["vfio-platform,host=a,mmap-timeout-ms=soon", 'Cannot use "soon" for mmap-timeout-ms: it is a number'],
+		["vfio-platform,host=a,mmap-timeout-ms=0x80000000", "it is a whole number of milliseconds"],
+		["vfio-platform,host=a,x-no-mmap=2", 'Cannot use "2" for x-no-mmap: it is "on" or "off"'],
+		["vfio-platform,host=a,x-irqfd=maybe", 'Cannot use "maybe" for x-irqfd: it is "on" or "off"'],
+		["vfio-platform,host=a,x-intx=off", 'Unknown property "x-intx"'],
+		["vfio-pci,host=05:00.0,x-balloon-allowed=maybe", "x-balloon-allowed"],
 		["vfio-platform,host=a/b", "that is no name of one, which has no slash"],
 		["vfio-pci,sysfsdev=here", "that is no path of a device"],
 		["vfio-pci,host", 'Property "host" in -device vfio-pci,host needs a value'],

@@ -38,6 +38,26 @@ describe("vfio-ts plan -device vfio-platform", () => {
 		});
 	});
 
+	it("prints what mmap-timeout-ms, x-no-mmap and x-irqfd change", async () => {
+		const plan = async (properties: string) =>
+			(await cli(["plan", "--board", "-device", `vfio-platform,host=e0700000.xgmac${properties}`])).out;
+		const kvm = "interrupts go past this process where the machine has KVM";
+		const usual = await plan("");
+		expect(usual).toContain(`  ${kvm}; elsewhere regions are mapped again 1100 ms after the last one\n`);
+		expect(await plan(",mmap-timeout-ms=0")).toContain(`  ${kvm}; elsewhere regions are mapped again never\n`);
+		expect(await plan(",x-irqfd=off,mmap-timeout-ms=20")).toContain(
+			"  interrupts go through this process, and regions are mapped again 20 ms after the last one\n",
+		);
+		const trapped = await plan(",x-no-mmap=on");
+		expect([usual, trapped].map((text) => text.match(/ mapped\n/g)?.length ?? 0)).toEqual([2, 0]);
+		expect(trapped).toContain(`  region 0: 512 KiB trapped\n`);
+		expect(trapped).toContain(`  ${kvm}\n`);
+		const { devices } = JSON.parse(
+			(await cli(["plan", "--board", "--json", "-device", "vfio-platform,host=e0700000.xgmac,x-irqfd=off"])).out,
+		);
+		expect(devices[0]).toMatchObject({ mmapTimeout: 1100, irqfd: false });
+	});
+
 	it("refuses a device that does not exist, a name with a slash, and two hosts at once", async () => {
 		const plan = (spec: string, ...more: string[]) => cli(["plan", "--board", ...more, "-device", spec]);
 		expect((await plan("vfio-platform,host=nothing")).err).toMatch(/Cannot find device nothing/);
