@@ -6,6 +6,7 @@
 import { VfioError } from "../errors.ts";
 import type { Kernel } from "../kernel.ts";
 import type { KvmBypass, KvmFiles, MessageRoute } from "../machine/kvm-bypass.ts";
+import type { PlatformBusOptions } from "../machine/platform-bus.ts";
 import type { RootBusKvm } from "../machine/root-bus.ts";
 import { Releases } from "../release.ts";
 import { isErrno } from "../retry.ts";
@@ -128,13 +129,41 @@ export class KvmVm
 	}
 
 	/**
-	 * A level-triggered line: each signal of `trigger` raises it, the guest's end of interrupt lowers it and signals
-	 * `resample`.
+	 * KVM for a platform bus: what that takes as `connectEventfd`.
+	 *
+	 * @param gsiOf which GSI an interrupt of the bus raises, or undefined for none: the same number when left out, as KVM has
+	 *   it of a GIC's shared peripheral interrupts
+	 * @returns undefined when KVM has no interrupt controllers
+	 * @example
+	 * ```ts
+	 * const vm = KvmVm.create(kernel);
+	 * const bus = new PlatformBus({
+	 *   base: 0xc000000n,
+	 *   size: 0x2000000n,
+	 *   interrupts: { first: 16, count: 8 },
+	 *   setLine: () => {},
+	 *   connectEventfd: vm.platformBus(),
+	 * });
+	 * ```
+	 */
+	platformBus(
+		gsiOf: (interrupt: number) => number | undefined = (interrupt) => interrupt,
+	): PlatformBusOptions["connectEventfd"] {
+		if (!this.hasIrqchip) return undefined;
+		return (interrupt, trigger, resample) => {
+			const gsi = gsiOf(interrupt);
+			return gsi === undefined ? undefined : this.connectLine(gsi, trigger, resample);
+		};
+	}
+
+	/**
+	 * A line of an interrupt controller. With `resample`, each signal of `trigger` raises it, and the guest's end of interrupt
+	 * lowers it and signals `resample`; without, as for an edge, a signal raises and lowers it.
 	 *
 	 * @returns dispose it to disconnect the eventfds
 	 * @throws VfioError `interrupt-failed`, `disposed`
 	 */
-	connectLine(gsi: number, trigger: number, resample: number): Disposable {
+	connectLine(gsi: number, trigger: number, resample?: number): Disposable {
 		this.#mustBeOpen();
 		return this.#track(connectIrqfd(this.kernel, this.fd, gsi, trigger, resample));
 	}

@@ -22,12 +22,14 @@ export interface PlatformBusOptions {
 	readonly interrupts: { readonly first: number; readonly count: number };
 	/** The level of a line. @param interrupt its number */
 	readonly setLine: (interrupt: number, asserted: boolean) => void;
-	/** As {@link PlatformLine.connectEventfd}, for a machine that runs on KVM. @param interrupt its number */
-	readonly connectEventfd?: (
-		interrupt: number,
-		trigger: number,
-		resample: number | undefined,
-	) => Disposable | undefined;
+	/**
+	 * As {@link PlatformLine.connectEventfd}, for a machine that runs on KVM: `KvmVm.platformBus` makes one.
+	 *
+	 * @param interrupt its number
+	 */
+	readonly connectEventfd?:
+		| ((interrupt: number, trigger: number, resample: number | undefined) => Disposable | undefined)
+		| undefined;
 	/** What may be mapped at this address into the guest has changed. */
 	readonly directAreasChanged?: (device: GuestPlatformDevice, region: number, address: bigint) => void;
 }

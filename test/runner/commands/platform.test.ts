@@ -61,7 +61,7 @@ describe("vfio-ts plan -device vfio-platform", () => {
 	it("refuses a device that does not exist, a name with a slash, and two hosts at once", async () => {
 		const plan = (spec: string, ...more: string[]) => cli(["plan", "--board", ...more, "-device", spec]);
 		expect((await plan("vfio-platform,host=nothing")).err).toMatch(/Cannot find device nothing/);
-		expect((await plan("vfio-platform,host=a/b")).err).toMatch(/has no slash/);
+		expect((await plan("vfio-platform,host=a/b")).err).toMatch(/that is no name of one/);
 		expect((await plan("vfio-platform,host=x", "--host-file", "y")).err).toMatch(/two different hosts/);
 		expect((await plan("vfio-platform,host=x", "--kernel", "linux")).err).toMatch(/--board is a simulated host/);
 	});
