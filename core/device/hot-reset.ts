@@ -150,7 +150,13 @@ function notOwned(device: DeviceIdentity, missing: readonly HotResetDevice[], by
 
 /** What a person calls devices of a hot reset, such as `0000:05:00.1 (group 26)`. */
 export function describeMembers(members: readonly Pick<HotResetDevice, "name" | "group">[]): string {
-	return members.map(({ name, group }) => (group === undefined ? name : `${name} (group ${group})`)).join(", ");
+	return members.map((member) => describeMember(member)).join(", ");
+}
+
+/** One of them. @param note more about it, such as `in use here` */
+export function describeMember({ name, group }: Pick<HotResetDevice, "name" | "group">, note?: string): string {
+	const about = [...(group === undefined ? [] : [`group ${group}`]), ...(note === undefined ? [] : [note])];
+	return about.length === 0 ? name : `${name} (${about.join(", ")})`;
 }
 
 function failed(

@@ -5,7 +5,7 @@
  */
 import { attempt } from "../attempt.ts";
 import { allOnes } from "../bytes.ts";
-import { describeMembers } from "../device/hot-reset.ts";
+import { describeMember } from "../device/hot-reset.ts";
 import { VfioError } from "../errors.ts";
 import {
 	PCI_BASE_ADDRESS_0,
@@ -90,8 +90,7 @@ function hotReset(device: AssignableDevice): ResetMethodInfo {
 		const others = device.hotResetInfo().filter((member) => member.name !== device.name);
 		const list = others.map((member) => {
 			const whose = member.inUse ? "in use here" : member.owned ? "owned" : "not owned here";
-			const text = describeMembers([member]);
-			return text.endsWith(")") ? `${text.slice(0, -1)}, ${whose})` : `${text} (${whose})`;
+			return describeMember(member, whose);
 		});
 		const company = others.length === 0 ? "with nothing else on it" : `together with ${list.join(", ")}`;
 		return { method: "hot-reset", exists: true, detail: `a reset of the bus, ${company}` };

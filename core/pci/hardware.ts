@@ -3,23 +3,15 @@
  *
  * @module
  */
+import type { HotResetDevice } from "../device/hot-reset.ts";
 import type { Irq } from "../device/irq.ts";
 import type { Region } from "../device/region.ts";
 import type { MapOptions } from "../device/write-combining.ts";
 import type { AccessWidth, Kernel, Mapping } from "../kernel.ts";
 import type { DmaBuf } from "../machine/machine.ts";
 
-/** A device that a hot reset would reset. */
-export interface HotResetMember {
-	/** What the opened device is called where this process has it open, and else its address. */
-	readonly name: string;
-	/** Its IOMMU group, where groups decide who owns it. */
-	readonly group: number | undefined;
-	/** This process may reset it. */
-	readonly owned: boolean;
-	/** This process has it open. */
-	readonly inUse: boolean;
-}
+/** A device that a hot reset would reset; its name is what counts here, wherever it is. */
+export type HotResetMember = Omit<HotResetDevice, "address">;
 
 /** An opened VFIO device, as far as {@link AssignedFunction} uses it. */
 export interface AssignableDevice {

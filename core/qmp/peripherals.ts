@@ -203,8 +203,11 @@ export class Peripherals implements Disposable {
 		if (!entry) return;
 		this.#entries.delete(fn);
 		this.#attempt(() => entry.owned[Symbol.dispose]());
-		if (entry.id !== undefined) this.#options.tell({ type: "device-deleted", id: entry.id });
-		entry.request?.settle();
+		try {
+			if (entry.id !== undefined) this.#options.tell({ type: "device-deleted", id: entry.id });
+		} finally {
+			entry.request?.settle();
+		}
 	}
 
 	#kept(fn: GuestPciFunction): void {

@@ -26,3 +26,24 @@ it("Peripherals.add() takes the device out again when what comes after plugging 
 	expect([port.secondary.functions, fn.slot, closed, devices.idOf(fn)]).toEqual([[], undefined, 1, undefined]);
 	devices[Symbol.dispose]();
 });
+
+it("Peripherals.delete() settles when the device has gone, also when whoever is told of that throws", async () => {
+	const topology = new PciTopology(new FakeUpstream());
+	const port = topology.addRootPort("rp1");
+	const fn = new FakeFunction("disk");
+	const devices = new Peripherals({
+		topology,
+		clock: new VirtualClock(),
+		tell: () => {
+			throw new Error("nobody listens");
+		},
+	});
+	devices.add({ id: "disk", bus: "rp1" }, () => ({ function: fn, [Symbol.dispose]: () => {} }));
+	// The guest: power and indicator on; asked, both off.
+	port.configWrite(0x58, 2, 0x01c0);
+	const gone = devices.delete("disk");
+	expect(() => port.configWrite(0x58, 2, 0x07c0)).toThrow("nobody listens");
+	await gone;
+	expect(port.secondary.functions).toEqual([]);
+	devices[Symbol.dispose]();
+});
