@@ -12,39 +12,32 @@ import type { IommuFault } from "../hardware/iommu.ts";
 import type { Machine } from "../hardware/topology.ts";
 import type { Host } from "../host.ts";
 import { BarClaims } from "./bar-claims.ts";
-import type { BusDevice } from "./device.ts";
 import { PciDevice } from "./driver.ts";
 import type { PciDeviceId } from "./dynamic-id.ts";
 import type { EventFd } from "./eventfd.ts";
-import type { OpenFile } from "./file.ts";
 import { FileSystem } from "./filesystem.ts";
 import { InterruptLines } from "./interrupt-lines.ts";
-import { IommuGroup, type IommuGroupOptions, type ReservedRegion } from "./iommu-group.ts";
+import type { IommuGroup } from "./iommu-group.ts";
+import { type GroupedDevice, IommuGroups } from "./iommu-groups.ts";
 import { type IommufdPlatform, UserAccounts } from "./iommufd/mod.ts";
 import { Kvm } from "./kvm/mod.ts";
+import { countLeaks, type Leaks } from "./leaks.ts";
+import type { LinuxOptions } from "./linux-options.ts";
 import { MdevBus } from "./mdev/bus.ts";
-import type { MediatedDriver } from "./mdev/driver.ts";
 import type { MdevKernel } from "./mdev/mdev-driver.ts";
 import { addMdevBus, mdevSysfs } from "./mdev/sysfs.ts";
 import { BUILT_IN_DRIVERS, NativeDriver, namedDriver } from "./native-driver.ts";
 import { NullFile } from "./null-file.ts";
-import { ModuleParameters, type ParameterValues } from "./parameters.ts";
+import { ModuleParameters } from "./parameters.ts";
 import { PciBus, type PciBusListener } from "./pci-bus.ts";
 import { readResources } from "./pci-resources.ts";
 import { PhysicalMemory } from "./physical-memory.ts";
 import type { PlatformBus } from "./platform/bus.ts";
-import type { PlatformBusDevice } from "./platform/device.ts";
 import { addPlatformDevice, bootPlatform, makePlatformBus, type PlatformContext } from "./platform/platform.ts";
 import { type ProcessOptions, SimProcess } from "./process.ts";
 import { Sleep } from "./sleep.ts";
 import { addDriverLinks, removeDriverLinks } from "./sysfs/bus.ts";
-import {
-	addGroupDirectory,
-	addGroupMember,
-	addIommuDirectories,
-	removeGroupDirectory,
-	removeGroupMember,
-} from "./sysfs/iommu.ts";
+import { addIommuDirectories } from "./sysfs/iommu.ts";
 import { iommuRegisters } from "./sysfs/iommu-registers.ts";
 import { addPciBusDirectory, addPciDriverDirectory } from "./sysfs/pci-bus.ts";
 import { addDeviceDirectory, removeDeviceDirectory } from "./sysfs/pci-device.ts";
@@ -56,68 +49,7 @@ import { discoverResetMethods } from "./vfio-pci/reset.ts";
 import { InterruptNumbers, VfioPlatformDriver } from "./vfio-platform/mod.ts";
 import { VirtualFunctions } from "./virtual-functions.ts";
 
-/** A device whose group comes and goes. */
-type GroupedDevice = BusDevice & { group: IommuGroup | undefined };
-
-/** Options of {@link SimulatedLinux}. */
-export interface LinuxOptions {
-	readonly host: Host;
-	/** Whose answers it gives where kernels differ; 6.12 when left out. */
-	readonly version?: "6.12" | "7.2";
-	/** Time for the kernel and the host's devices; the machine's own clock when that is virtual, else a new one, when left out. */
-	readonly clock?: SimClock;
-	/** Module parameters, such as `{ vfio_iommu_type1: { dma_entry_limit: 2 } }`. */
-	readonly parameters?: ParameterValues;
-	/** The modules of VFIO are loaded; true when left out. Without them there is neither vfio-pci nor /dev/vfio/vfio. */
-	readonly vfio?: boolean;
-	/** The kernel has /dev/iommu and VFIO's character devices (CONFIG_IOMMUFD, CONFIG_VFIO_DEVICE_CDEV); true when left out. */
-	readonly iommufd?: boolean;
-	/** The kernel has the mode for devices without an IOMMU (CONFIG_VFIO_NOIOMMU), which a parameter turns on; true when left out. */
-	readonly noIommu?: boolean;
-	/**
-	 * What /dev/vfio/vfio is: VFIO's own containers when left out; or /dev/iommu under another name, as in a kernel with
-	 * CONFIG_IOMMUFD_VFIO_CONTAINER.
-	 */
-	readonly containers?: "type1" | "iommufd";
-	/** Drivers of mediated devices, such as {@link mtty}; none when left out. */
-	readonly mediated?: readonly MediatedDriver[];
-	/** The IOMMU can force DMA to be coherent with the caches (VFIO_DMA_CC_IOMMU); false when left out, as in QEMU's VT-d. */
-	readonly snoopControl?: boolean;
-	/**
-	 * What a driver has of a device cannot be mapped through sysfs (CONFIG_IO_STRICT_DEVMEM); true when left out, as in
-	 * distributions.
-	 */
-	readonly strictIoMemory?: boolean;
-	/** There is /dev/kvm; true when left out. */
-	readonly kvm?: boolean;
-	/** The IOMMU notes in its page tables what devices write to (IOMMU_HWPT_ALLOC_DIRTY_TRACKING); false when left out, as in QEMU's VT-d. */
-	readonly dirtyTracking?: boolean;
-}
-
-/** Everything that has been taken and not yet given back. */
-export interface Leaks {
-	readonly openFiles: number;
-	/** Regions of devices that are mapped into processes. */
-	readonly mappings: number;
-	/** Mappings of containers and of iommufd's address spaces. */
-	readonly dmaMappings: number;
-	readonly pinnedPages: number;
-	/** Numbered objects of open /dev/iommu files. */
-	readonly iommufdObjects: number;
-	readonly eventfds: number;
-	readonly watches: number;
-	readonly timers: number;
-	/** Stretches of memory that were allocated or adopted. */
-	readonly memory: number;
-	/** Virtual machines of KVM. */
-	readonly virtualMachines: number;
-}
-
 const RELEASES = { "6.12": "6.12.95", "7.2": "7.2.12" } as const;
-const MESSAGE_WINDOW: ReservedRegion = { start: 0xfee00000n, end: 0xfeefffffn, kind: "msi" };
-/** Floppies behind an ISA bridge do DMA to the first 16 MiB (VT-d driver). */
-const ISA_WINDOW: ReservedRegion = { start: 0n, end: 0xffffffn, kind: "direct-relaxable" };
-const ISA_BRIDGE_CLASS = 0x060100;
 const FIRST_PID = 1000;
 const NO_IOMMU_MODE = ["vfio", "enable_unsafe_noiommu_mode"] as const;
 /** TAINT_USER: a user was given what the kernel cannot answer for. */
@@ -153,7 +85,7 @@ export class SimulatedLinux {
 	/** Living eventfds, those that only a driver holds included. */
 	readonly eventfds = new Set<EventFd>();
 	readonly #processes = new Set<SimProcess>();
-	readonly #groups = new Map<number, IommuGroup>();
+	readonly #groups: IommuGroups;
 	readonly #interrupts: InterruptLines;
 	readonly #strictIoMemory: boolean;
 	readonly #iommufd: IommufdPlatform;
@@ -185,6 +117,7 @@ export class SimulatedLinux {
 			isolatedMsi: interrupts.remapping,
 			enforcesCoherency: options.snoopControl ?? false,
 		};
+		this.#groups = new IommuGroups(this.files, iommu);
 		this.files.device("/dev/null", 0o666, () => new NullFile());
 		this.#interrupts = new InterruptLines(machine, () => this.pci.devices.values());
 		addSystemFiles(this.files, {
@@ -197,7 +130,7 @@ export class SimulatedLinux {
 		const unit = {
 			iommu,
 			interrupts,
-			groups: () => this.#groups.values(),
+			groups: () => this.#groups,
 			snoopControl: options.snoopControl ?? false,
 		};
 		addIommuDirectories(this.files, hasIommu ? unit : undefined);
@@ -224,9 +157,9 @@ export class SimulatedLinux {
 		this.#platformContext = {
 			files: this.files,
 			machine,
-			addGroup: (id) => this.#groups.get(id) ?? this.#addGroup(id, []),
-			joined: (group, device) => addGroupMember(this.files, group, device),
-			left: (group, device) => this.#leftGroup(group, device),
+			addGroup: (id) => this.#groups.obtain(id),
+			joined: (group, device) => this.#groups.joined(group, device),
+			left: (group, device) => this.#groups.left(group, device),
 		};
 		this.platform = makePlatformBus(this.#platformContext);
 		this.#boot(host, loaded);
@@ -294,30 +227,14 @@ export class SimulatedLinux {
 
 	/** Everything not yet given back, over all processes: zero of each when nothing leaks. */
 	leaks(): Leaks {
-		const processes = this.processes;
-		const files = new Set<OpenFile>();
-		for (const process of processes) {
-			for (const file of process.openFiles.values()) files.add(file);
-			for (const mapping of process.memory.mappings) files.add(mapping.file);
-			files.delete(process.standardStreams);
-		}
-		const areas = processes.map((process) => process.memory.count());
-		const records = [...this.vfio.containers].flatMap((container) => container.iommu?.records ?? []);
-		const contexts = [...this.#iommufd.contexts];
-		const mapped = contexts.flatMap((context) => context.areas);
-		const pages = new Set(mapped.map((area) => area.pages));
-		return {
-			openFiles: files.size,
-			mappings: sum(areas.map((area) => area.mappings)),
-			dmaMappings: records.length + mapped.length,
-			pinnedPages: sum(records.map((record) => record.lockedPages)) + sum([...pages].map(({ pinned }) => pinned)),
-			iommufdObjects: sum(contexts.map(({ objects }) => objects.size)),
-			eventfds: this.eventfds.size,
-			watches: sum([...this.eventfds].map((eventfd) => eventfd.watches)),
-			timers: this.clock.pending,
-			memory: sum(areas.map((area) => area.memory)),
-			virtualMachines: this.kvm.machines.size,
-		};
+		return countLeaks({
+			processes: this.processes,
+			containers: this.vfio.containers,
+			contexts: this.#iommufd.contexts,
+			eventfds: this.eventfds,
+			clock: this.clock,
+			machines: this.kvm.machines,
+		});
 	}
 
 	#started(process: SimProcess): SimProcess {
@@ -327,10 +244,10 @@ export class SimulatedLinux {
 
 	#boot(host: Host, vfio: boolean): void {
 		const { machine } = host;
-		for (const [id, members] of machine.groups) this.#addGroup(id, members);
+		for (const [id, members] of machine.groups) this.#groups.obtain(id, members);
 		for (const options of BUILT_IN_DRIVERS) this.pci.addDriver(new NativeDriver(options));
 		const { version, parameters } = this;
-		const noIommu = { add: (device: PciDevice) => this.#addNoIommuGroup(device), remove: this.#removeMadeGroup };
+		const noIommu = this.#noIommuGroups();
 		const vfioPci = new VfioPciDriver({ machine, version, parameters, noIommu }, this.vfio);
 		if (vfio) this.pci.addDriver(vfioPci);
 		const onPlatform = new Set(machine.platformDevices.map(({ name }) => name));
@@ -353,21 +270,10 @@ export class SimulatedLinux {
 
 	#bootPlatform(host: Host, vfio: boolean): void {
 		const resetRequired = this.parameters.flag("vfio_platform", "reset_required");
-		const noIommu = {
-			add: (device: PlatformBusDevice) => this.#addNoIommuGroup(device),
-			remove: this.#removeMadeGroup,
-		};
+		const noIommu = this.#noIommuGroups();
 		const options = { version: this.version, numbers: new InterruptNumbers(), resetRequired, noIommu };
 		const drivers = vfio ? [new VfioPlatformDriver(options, this.vfio)] : [];
 		bootPlatform(this.#platformContext, this.platform, host, drivers);
-	}
-
-	#addGroup(id: number, members: readonly PciFunction[]): IommuGroup {
-		const isa = members.some((fn) => classOf(fn) === ISA_BRIDGE_CLASS);
-		const group = new IommuGroup(id, this.machine.iommu, isa ? [ISA_WINDOW, MESSAGE_WINDOW] : [MESSAGE_WINDOW]);
-		this.#groups.set(id, group);
-		addGroupDirectory(this.files, group);
-		return group;
 	}
 
 	/** What the mdev bus needs: groups are made for its devices, which no IOMMU knows. */
@@ -377,42 +283,26 @@ export class SimulatedLinux {
 			vfio,
 			clock,
 			version,
-			addEmulatedGroup: (device) => this.#makeGroup(device, { emulated: true }),
-			removeEmulatedGroup: this.#removeMadeGroup,
+			addEmulatedGroup: (device) => this.#groups.make(device, { emulated: true }),
+			removeEmulatedGroup: (device, group) => this.#groups.unmake(device, group),
 		};
 	}
 
-	/** A group for a device without an IOMMU, as VFIO makes it when the administrator allows that. */
-	#addNoIommuGroup<T extends GroupedDevice>(device: T): IommuGroup | undefined {
-		if (!this.#iommufd.noIommuMode()) return undefined;
-		this.#tainted = true;
-		return this.#makeGroup(device, { unrestrained: this.#physicalMemory });
+	/** Groups for devices without an IOMMU, as VFIO makes them when the administrator allows that. */
+	#noIommuGroups() {
+		return {
+			add: (device: GroupedDevice): IommuGroup | undefined => {
+				if (!this.#iommufd.noIommuMode()) return undefined;
+				this.#tainted = true;
+				return this.#groups.make(device, { unrestrained: this.#physicalMemory });
+			},
+			remove: (device: GroupedDevice, group: IommuGroup) => this.#groups.unmake(device, group),
+		};
 	}
-
-	#makeGroup<T extends GroupedDevice>(device: T, options: IommuGroupOptions): IommuGroup {
-		let id = 0;
-		while (this.#groups.has(id)) id++;
-		const group = new IommuGroup(id, this.machine.iommu, [], { name: "vfio-noiommu", ...options });
-		this.#groups.set(id, group);
-		addGroupDirectory(this.files, group);
-		device.group = group;
-		group.join(device);
-		addGroupMember(this.files, group, device);
-		return group;
-	}
-
-	readonly #removeMadeGroup = (device: GroupedDevice, group: IommuGroup): void => {
-		group.leave(device);
-		if (group.noIommu && device.dma) this.machine.iommu.attach(device.dma, undefined);
-		removeGroupMember(this.files, group, device);
-		device.group = undefined;
-		this.#groups.delete(group.id);
-		removeGroupDirectory(this.files, group);
-	};
 
 	#add(fn: PciFunction): PciDevice {
 		const id = this.machine.groupOf(fn);
-		const group = id === undefined ? undefined : (this.#groups.get(id) ?? this.#addGroup(id, [fn]));
+		const group = id === undefined ? undefined : this.#groups.obtain(id, [fn]);
 		const physical = fn.virtual && this.#deviceOf(fn.virtual.physical);
 		const device = new PciDevice(fn, group, this.#syspath(fn), physical);
 		if (fn.sriov && fn.sriov.totalVfs > 0)
@@ -456,26 +346,18 @@ export class SimulatedLinux {
 		return {
 			deviceAdded: (device) => {
 				addDeviceDirectory(context(), device);
-				if (device.group) addGroupMember(files, device.group, device);
+				if (device.group) this.#groups.joined(device.group, device);
 				addVirtualFunctionLinks(files, device);
 			},
 			deviceRemoved: (device) => {
 				removeDeviceDirectory(context(), device);
-				if (device.group) this.#leftGroup(device.group, device);
+				if (device.group) this.#groups.left(device.group, device);
 			},
 			virtualFunctionLeaving: (device) => removeVirtualFunctionLinks(files, device),
 			driverAdded: (driver) => addPciDriverDirectory(files, this.pci, driver),
 			bound: (device, driver) => addDriverLinks(files, "pci", device, driver),
 			unbinding: (device, driver) => removeDriverLinks(files, "pci", device, driver),
 		};
-	}
-
-	/** The last one takes the group with it. */
-	#leftGroup(group: IommuGroup, device: BusDevice): void {
-		removeGroupMember(this.files, group, device);
-		if (group.devices.length > 0 || this.#groups.get(group.id) !== group) return;
-		this.#groups.delete(group.id);
-		removeGroupDirectory(this.files, group);
 	}
 
 	#plugged(fn: PciFunction): void {
@@ -515,13 +397,4 @@ function idsFor(machine: Machine, drivers: readonly [string, string][], name: st
 
 function word(config: Uint8Array, offset: number): number {
 	return (config[offset] ?? 0) | ((config[offset + 1] ?? 0) << 8);
-}
-
-function classOf(fn: PciFunction): number {
-	const [, programming = 0, subclass = 0, base = 0] = fn.config.subarray(8, 12);
-	return (base << 16) | (subclass << 8) | programming;
-}
-
-function sum(numbers: readonly number[]): number {
-	return numbers.reduce((total, number) => total + number, 0);
 }

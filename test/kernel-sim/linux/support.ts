@@ -24,7 +24,8 @@ import {
 	vfio_iova_range,
 } from "../../../core/uapi/vfio.ts";
 import { Host, type ReferenceHostOptions } from "../../../kernel-sim/host.ts";
-import { type LinuxOptions, SimulatedLinux } from "../../../kernel-sim/linux/linux.ts";
+import { SimulatedLinux } from "../../../kernel-sim/linux/linux.ts";
+import type { LinuxOptions } from "../../../kernel-sim/linux/linux-options.ts";
 import type { SimProcess } from "../../../kernel-sim/linux/process.ts";
 
 /** Devices of the reference host. */
