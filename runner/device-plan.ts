@@ -4,11 +4,12 @@ import { bindGroup } from "../core/host/bind.ts";
 import { PciSysfs, readText } from "../core/host/sysfs.ts";
 import type { Kernel } from "../core/kernel.ts";
 import type { PciSlot } from "../core/machine/machine.ts";
+import { type AssignOptions, checkOptions } from "../core/pci/assign-options.ts";
 import { ROM_BAR } from "../core/pci/bar-registers.ts";
 import { type CapabilityLists, type FunctionPlan, planFunction } from "../core/pci/plan.ts";
+import { surveyDevice } from "../core/pci/survey.ts";
 import { walkCapabilities, walkExtendedCapabilities } from "../core/pci/walk.ts";
 import { Releases } from "../core/release.ts";
-import { VFIO_PCI_CONFIG_REGION_INDEX, VFIO_PCI_MSIX_IRQ_INDEX, VFIO_PCI_ROM_REGION_INDEX } from "../core/uapi/vfio.ts";
 import { hexDigits } from "./cli/text.ts";
 
 /** What would be done with one device: what `vfio-ts plan --json` prints for it. */
@@ -55,6 +56,10 @@ export interface DevicePlanOptions {
 	/** What it would be plugged into; it decides which type of PCI Express device the guest sees. */
 	readonly bus?: PciSlot["bus"];
 	readonly multifunction?: boolean;
+	/** How it would be assigned. */
+	readonly assign?: AssignOptions;
+	/** The UUID that the owner of a virtual function's physical function has set. */
+	readonly vfToken?: string;
 	/**
 	 * Give the group to vfio-pci for as long as it takes, and back: for a simulated host. Without it, a device that is not
 	 * with a VFIO driver is described as far as sysfs goes.
@@ -120,6 +125,7 @@ export function planDevice(kernel: Kernel, address: string, options: DevicePlanO
 }
 
 function openAndPlan(kernel: Kernel, address: string, options: DevicePlanOptions): FunctionPlan {
+	const { assign = {}, vfToken } = options;
 	const releases = new Releases();
 	try {
 		if (options.bind) {
@@ -132,14 +138,9 @@ function openAndPlan(kernel: Kernel, address: string, options: DevicePlanOptions
 					{ device: address },
 				);
 		}
-		const device = releases.use(VfioDevice.open(kernel, address));
-		const config = new Uint8Array(device.region(VFIO_PCI_CONFIG_REGION_INDEX).size);
-		device.readBytes(VFIO_PCI_CONFIG_REGION_INDEX, 0, config);
+		const device = releases.use(VfioDevice.open(kernel, address, vfToken === undefined ? {} : { vfToken }));
 		return planFunction({
-			config,
-			regions: Array.from({ length: VFIO_PCI_ROM_REGION_INDEX + 1 }, (_, index) => device.region(index)),
-			irqs: Array.from({ length: VFIO_PCI_MSIX_IRQ_INDEX + 1 }, (_, index) => device.irq(index)),
-			pageSize: 4096,
+			...surveyDevice(device, checkOptions(assign)),
 			bus: options.bus ?? "root-complex",
 			multifunction: options.multifunction ?? false,
 		});

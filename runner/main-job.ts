@@ -114,7 +114,7 @@ export async function runMainJob(job: MainJob): Promise<RunReport> {
 				if (report.console.length > CONSOLE_LINES) report.console.shift();
 				tell({ type: "guest", line: event.line });
 			} else if (event.type === "result") report.results[event.name] = event.value;
-			else if (event.type === "finished") controlled.guestEnded();
+			else if (event.type === "finished" && event.outcome.kind !== "stopped") controlled.guestEnded();
 		});
 		const abort = () => controlled.interrupted();
 		job.interrupted?.addEventListener("abort", abort);

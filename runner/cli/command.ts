@@ -11,6 +11,8 @@ export interface Command {
 	/** Paragraphs under the usage line. */
 	readonly details?: readonly string[];
 	readonly options: readonly OptionSpec[];
+	/** Words that are no options mean something to it; otherwise they are refused. */
+	readonly takesWords?: boolean;
 	readonly examples?: readonly string[];
 	/** @returns the exit code */
 	run(parsed: ParsedArguments, terminal: Terminal): Promise<number>;

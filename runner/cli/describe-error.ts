@@ -1,4 +1,5 @@
 import { VfioError } from "../../core/errors.ts";
+import { UsageError } from "./usage-error.ts";
 
 /** An error as a person reads it: what failed, what the kernel said, and what to do about it. */
 export function describeError(error: unknown): string {
@@ -8,7 +9,8 @@ export function describeError(error: unknown): string {
 	const lines = [error.message];
 	if (error.cause instanceof Error && !error.message.includes(error.cause.message))
 		lines.push(`  because: ${error.cause.message}`);
-	if (error instanceof VfioError && error.remedy.length > 0)
-		lines.push("  to mend it:", ...error.remedy.map((step) => `    ${step}`));
+	const told = error instanceof UsageError ? error.cause : error;
+	if (told instanceof VfioError && told.remedy.length > 0)
+		lines.push("  to mend it:", ...told.remedy.map((step) => `    ${step}`));
 	return lines.join("\n");
 }

@@ -1,7 +1,7 @@
 import { formatPciAddress, parsePciAddress } from "../../core/host/address.ts";
 import { locate } from "../../core/host/location.ts";
 import { parseSlotAddress, type SlotAddress } from "../../core/machine/slot-address.ts";
-import type { AssignOptions } from "../../core/pci/assign-options.ts";
+import { type AssignOptions, checkOptions } from "../../core/pci/assign-options.ts";
 import { ASSIGN_PROPERTIES, assignOptions } from "../../core/pci/properties.ts";
 import type { PlatformOptions } from "../../core/platform/options.ts";
 import { PLATFORM_PROPERTIES, platformOptions } from "../../core/platform/properties.ts";
@@ -108,7 +108,7 @@ export function deviceOption(kind: AssignedKind, properties: ReadonlyMap<string,
 		...(assign.size === 0
 			? {}
 			: kind === "vfio-pci"
-				? { assign: assignOptions(assign) }
+				? { assign: checkedAssign(assign) }
 				: { platform: platformOptions(assign) }),
 	};
 }
@@ -137,6 +137,13 @@ function referenceIn(kind: AssignedKind, properties: ReadonlyMap<string, string>
 			`${where} names no device: add ${kind === "vfio-pci" ? "host=ADDRESS, such as host=0000:05:00.0" : "host=NAME, such as host=fff51000.ethernet"}`,
 		);
 	return kind === "vfio-pci" ? { host: formatPciAddress(parsePciAddress(host)) } : checked({ platform: host });
+}
+
+/** Checked here, so that a wrong word takes no device from its driver first. */
+function checkedAssign(properties: ReadonlyMap<string, string>): AssignOptions {
+	const options = assignOptions(properties);
+	checkOptions(options);
+	return options;
 }
 
 function checked<T extends Exclude<AssignedReference, { fd: number }>>(reference: T): T {

@@ -3,11 +3,11 @@
  *
  * @module
  */
-import { type DeviceOption, parseDeviceOption } from "./device-option.ts";
+import { DEVICE_KEYS, type DeviceOption, parseDeviceOption } from "./device-option.ts";
 import { type IommufdOption, parseIommufdOption } from "./iommufd-option.ts";
 import type { OptionSpec, ParsedArguments } from "./options.ts";
-import { isRootPort, parseRootPortOption, type RootPortOption } from "./root-port-option.ts";
-import { UsageError } from "./usage-error.ts";
+import { isRootPort, parseRootPortOption, ROOT_PORT_KEYS, type RootPortOption } from "./root-port-option.ts";
+import { UsageError, understanding } from "./usage-error.ts";
 
 /** What the machine is made of, in the order of the command line. */
 export interface MachineOptions {
@@ -16,13 +16,37 @@ export interface MachineOptions {
 	readonly iommufds: readonly IommufdOption[];
 }
 
+/** How the value of a property is written, where its name does not say it. */
+const PROPERTY_FORMS: Readonly<Record<string, string>> = {
+	id: "id=ID",
+	bus: "bus=BUS",
+	addr: "addr=SLOT[.FUNCTION]",
+	multifunction: "multifunction=on",
+	iommufd: "iommufd=ID",
+	"vf-token": "vf-token=UUID",
+	hotplug: "hotplug=off",
+};
+
+/** @param first shows the properties in `except`, of which one at least is needed */
+function deviceHelp(first: string, names: readonly string[], except: readonly string[]): string {
+	const rest = names.filter((name) => !except.includes(name)).map((name) => PROPERTY_FORMS[name] ?? name);
+	return `${first}, then any of ${rest.join(", ")}`;
+}
+
+const SOURCES = ["host", "sysfsdev", "fd"];
+const DEVICE_HELP = [
+	deviceHelp("vfio-pci,host=ADDRESS or sysfsdev=PATH or fd=DESCRIPTOR", DEVICE_KEYS["vfio-pci"], SOURCES),
+	deviceHelp("vfio-platform,host=NAME or sysfsdev=PATH or fd=DESCRIPTOR", DEVICE_KEYS["vfio-platform"], SOURCES),
+	deviceHelp("pcie-root-port,id=BUS", ROOT_PORT_KEYS, ["id"]),
+].join("\n");
+
 /** The options that {@link machineOptions} reads. */
 export const MACHINE_OPTIONS: readonly OptionSpec[] = [
 	{
 		name: "device",
 		value: "SPEC",
 		repeatable: true,
-		help: "vfio-pci,host=ADDRESS[,id=ID][,bus=BUS][,addr=SLOT[.FUNCTION]][,multifunction=on], or pcie-root-port,id=BUS[,addr=SLOT]",
+		help: DEVICE_HELP,
 	},
 	{ name: "object", value: "SPEC", repeatable: true, help: "iommufd,id=ID[,fd=DESCRIPTOR]: maps DMA by iommufd" },
 ];
@@ -31,15 +55,14 @@ export const MACHINE_OPTIONS: readonly OptionSpec[] = [
  * Reads them, and checks that what refers to each other is there.
  *
  * @throws UsageError naming the part that is wrong
- * @throws VfioError `malformed-address`, `invalid-argument`
  */
 export function machineOptions(parsed: ParsedArguments): MachineOptions {
 	const specs = parsed.values.get("device") ?? [];
-	const made = {
+	const made = understanding(() => ({
 		devices: specs.filter((text) => !isRootPort(text)).map(parseDeviceOption),
 		rootPorts: specs.filter(isRootPort).map(parseRootPortOption),
 		iommufds: (parsed.values.get("object") ?? []).map(parseIommufdOption),
-	};
+	}));
 	requireOnce(
 		"device",
 		[...made.rootPorts, ...made.devices].map(({ id }) => id),

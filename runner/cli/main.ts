@@ -28,7 +28,9 @@ const HELP = { name: "help", help: "show this" };
 export async function main(args: readonly string[], terminal: Terminal, version: string): Promise<number> {
 	const [word, ...rest] = args;
 	if (word === undefined || word === "--help" || word === "-h" || word === "help") {
-		const command = COMMANDS.find((candidate) => candidate.name === rest[0]);
+		const [about] = rest;
+		const command = COMMANDS.find((candidate) => candidate.name === about);
+		if (about !== undefined && !command) return unknownCommand(about, terminal);
 		terminal.print(command ? commandHelp(command) : programHelp(COMMANDS, version));
 		return 0;
 	}
@@ -37,15 +39,7 @@ export async function main(args: readonly string[], terminal: Terminal, version:
 		return 0;
 	}
 	const command = COMMANDS.find((candidate) => candidate.name === word);
-	if (!command) {
-		const near = nearest(
-			word,
-			COMMANDS.map((candidate) => candidate.name),
-		);
-		terminal.complain(`vfio-ts: unknown command "${word}"${near ? `, did you mean "${near}"?` : ""}`);
-		terminal.complain("vfio-ts --help lists the commands");
-		return 2;
-	}
+	if (!command) return unknownCommand(word, terminal);
 	try {
 		const parsed = parseArguments(
 			rest.map((argument) => (argument === "-h" ? "--help" : argument)),
@@ -55,6 +49,12 @@ export async function main(args: readonly string[], terminal: Terminal, version:
 			terminal.print(commandHelp(command));
 			return 0;
 		}
+		if (parsed.words.length > 0 && !command.takesWords)
+			throw new UsageError(
+				`${command.name} takes no words, such as "${parsed.words[0]}"${
+					command.options.some(({ name }) => name === "device") ? ": a device is named by -device" : ""
+				}`,
+			);
 		return await command.run(parsed, terminal);
 	} catch (error) {
 		terminal.complain(`vfio-ts ${command.name}: ${describeError(error)}`);
@@ -63,4 +63,14 @@ export async function main(args: readonly string[], terminal: Terminal, version:
 			terminal.complain(error.stack);
 		return error instanceof UsageError ? 2 : 1;
 	}
+}
+
+function unknownCommand(word: string, terminal: Terminal): number {
+	const near = nearest(
+		word,
+		COMMANDS.map((candidate) => candidate.name),
+	);
+	terminal.complain(`vfio-ts: unknown command "${word}"${near ? `, did you mean "${near}"?` : ""}`);
+	terminal.complain("vfio-ts --help lists the commands");
+	return 2;
 }

@@ -16,7 +16,17 @@ export interface RootPortOption {
 }
 
 const DRIVER = "pcie-root-port";
-const KEYS = ["id", "bus", "addr", "multifunction", "chassis", "slot", "port", "hotplug"];
+/** What it takes. */
+export const ROOT_PORT_KEYS: readonly string[] = [
+	"id",
+	"bus",
+	"addr",
+	"multifunction",
+	"chassis",
+	"slot",
+	"port",
+	"hotplug",
+];
 
 /** Whether the value of `-device` is about a root port. */
 export function isRootPort(text: string): boolean {
@@ -35,7 +45,7 @@ export function isRootPort(text: string): boolean {
  * @throws VfioError `invalid-argument`
  */
 export function parseRootPortOption(text: string): RootPortOption {
-	const { properties } = parseProperties("-device", text, KEYS);
+	const { properties } = parseProperties("-device", text, ROOT_PORT_KEYS);
 	const id = properties.get("id");
 	if (!id) throw new UsageError(`-device ${text} has no id: add id=ID, which is the name of the bus below as well`);
 	const bus = properties.get("bus") ?? "pcie.0";

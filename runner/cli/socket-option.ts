@@ -22,6 +22,9 @@ const SWITCHES: Readonly<Record<string, { readonly listen?: boolean; readonly wa
 	nowait: { wait: false },
 };
 
+/** Of a Unix socket, in bytes; Linux cuts longer ones off. */
+const LONGEST_PATH = 107;
+
 /**
  * Parses `unix:PATH[,server[=on]][,wait=off]` or `stdio`; `nowait` is the older word for `wait=off`.
  *
@@ -38,6 +41,9 @@ export function parseSocketOption(name: string, text: string): SocketOption {
 	const words = rest.split(",").slice(1);
 	if (path === "" || words.some((word) => !Object.hasOwn(SWITCHES, word)))
 		throw new UsageError(`Option "--${name}" takes unix:PATH, unix:PATH,server=on[,wait=off] or stdio, not "${text}"`);
+	const bytes = new TextEncoder().encode(path).length;
+	if (bytes > LONGEST_PATH)
+		throw new UsageError(`Option "--${name}" has a path of ${bytes} bytes, and a socket's has at most ${LONGEST_PATH}`);
 	return Object.assign(
 		{ type: "unix" as const, path, listen: false, wait: true },
 		...words.map((word) => SWITCHES[word]),

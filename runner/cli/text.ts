@@ -31,6 +31,22 @@ export function table(rows: readonly (readonly string[])[], indent = ""): string
 		.join("\n");
 }
 
+/** Text in lines of a width, broken between words; lines that it has already stay. */
+export function wrap(text: string, width: number): string {
+	return text
+		.split("\n")
+		.map((line) => {
+			const lines = [""];
+			for (const word of line.split(" ")) {
+				const last = lines.at(-1) ?? "";
+				if (last !== "" && last.length + 1 + word.length > width) lines.push(word);
+				else lines[lines.length - 1] = last === "" ? word : `${last} ${word}`;
+			}
+			return lines.join("\n");
+		})
+		.join("\n");
+}
+
 /** `1 interrupt`, `2 interrupts`. */
 export function count(number: number, noun: string): string {
 	return `${number} ${noun}${number === 1 ? "" : "s"}`;

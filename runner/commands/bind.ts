@@ -1,3 +1,4 @@
+import { parsePciAddress } from "../../core/host/address.ts";
 import { bindGroup, planBind } from "../../core/host/bind.ts";
 import { type SysfsWrite, shellCommand } from "../../core/host/bind-plan.ts";
 import { PciSysfs } from "../../core/host/sysfs.ts";
@@ -5,7 +6,7 @@ import { unbindGroup } from "../../core/host/unbind.ts";
 import type { Command } from "../cli/command.ts";
 import type { ParsedArguments } from "../cli/options.ts";
 import type { Terminal } from "../cli/terminal.ts";
-import { UsageError } from "../cli/usage-error.ts";
+import { UsageError, understanding } from "../cli/usage-error.ts";
 import { HOST_OPTIONS, type OpenedHost, openHost } from "./host-options.ts";
 
 const DRY_RUN = { name: "dry-run", help: "print the commands, change nothing" };
@@ -16,6 +17,7 @@ export const bind: Command = {
 	usage: "ADDRESS [OPTIONS]",
 	summary: "gives the whole IOMMU group of a device to vfio-pci",
 	details: ["Bridges and ports of the group stay as they are. Needs root on a real host."],
+	takesWords: true,
 	options: [...HOST_OPTIONS, { name: "driver", value: "NAME", help: "another VFIO driver than vfio-pci" }, DRY_RUN],
 	examples: ["vfio-ts bind 05:00.0", "sudo vfio-ts bind 0000:05:00.0 --kernel linux"],
 	run: (parsed, terminal) =>
@@ -37,6 +39,7 @@ export const unbind: Command = {
 	usage: "ADDRESS [OPTIONS]",
 	summary: "gives the whole IOMMU group of a device back to the host's drivers",
 	details: ["Each device goes to the driver that the kernel finds for it, or to the one that --driver names."],
+	takesWords: true,
 	options: [...HOST_OPTIONS, { name: "driver", value: "NAME", help: "the driver that gets the devices" }, DRY_RUN],
 	examples: ["vfio-ts unbind 05:00.0", "sudo vfio-ts unbind 0000:05:00.0 --kernel linux --driver nvme"],
 	run: (parsed, terminal) =>
@@ -62,6 +65,7 @@ async function onDevice(
 	const [address, ...more] = parsed.words;
 	if (address === undefined || more.length > 0)
 		throw new UsageError(`${command} takes one device: vfio-ts ${command} 0000:05:00.0`);
+	understanding(() => parsePciAddress(address));
 	const opened = await openHost(parsed, terminal);
 	try {
 		terminal.print(`On ${opened.description}:`);

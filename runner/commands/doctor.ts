@@ -5,7 +5,7 @@ import { parseDeviceOption } from "../cli/device-option.ts";
 import type { ParsedArguments } from "../cli/options.ts";
 import { parseSize } from "../cli/size.ts";
 import { count } from "../cli/text.ts";
-import { UsageError } from "../cli/usage-error.ts";
+import { UsageError, understanding } from "../cli/usage-error.ts";
 import { HOST_OPTIONS, openHost } from "./host-options.ts";
 
 /** What `doctor --json` prints. */
@@ -45,9 +45,7 @@ export const doctor: Command = {
 		"vfio-ts doctor --host-file host.txt --json",
 	],
 	async run(parsed, terminal) {
-		if (parsed.words.length > 0)
-			throw new UsageError(`doctor takes no words: a device is named with -device ${parsed.words[0]}`);
-		const devices = parsed.values.get("device")?.map(addressIn);
+		const devices = understanding(() => parsed.values.get("device")?.map(addressIn));
 		const memory = memoryIn(parsed);
 		const opened = await openHost(parsed, terminal);
 		try {

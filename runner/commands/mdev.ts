@@ -47,6 +47,7 @@ export const mdev: Command = {
 		"A mediated device is made by a driver of the host, and assigned by its path: -device vfio-pci,sysfsdev=PATH.",
 		"A simulated host forgets its devices when the command ends; run --mdev makes one for a run.",
 	],
+	takesWords: true,
 	options: [...HOST_OPTIONS, { name: "json", help: "list: print data instead of a table" }],
 	examples: ["vfio-ts mdev list", "sudo vfio-ts mdev create mtty-2 --kernel linux"],
 	async run(parsed, terminal) {

@@ -80,7 +80,8 @@ function addressOf(kernel: Kernel, { reference }: DeviceOption): string {
 /** Anything but `pcie.0` is the bus below a root port. */
 function placeOf(option: DeviceOption): DevicePlanOptions {
 	const bus = option.bus === undefined || option.bus === "pcie.0" ? "root-complex" : "downstream-port";
-	return { bus, multifunction: option.multifunction };
+	const { multifunction, assign, vfToken } = option;
+	return { bus, multifunction, ...(assign ? { assign } : {}), ...(vfToken === undefined ? {} : { vfToken }) };
 }
 
 function endpoints(pci: PciSysfs): string[] {

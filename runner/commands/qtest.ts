@@ -29,7 +29,6 @@ export const qtest: Command = {
 		"vfio-ts qtest -qtest unix:/tmp/q -device pcie-root-port,id=rp1,addr=8 -device vfio-pci,host=05:00.0,bus=rp1 --kernel linux",
 	],
 	async run(parsed, terminal) {
-		if (parsed.words.length > 0) throw new UsageError(`qtest takes no words: "${parsed.words[0]}"`);
 		const endpoint = endpointIn(parsed);
 		const { devices, rootPorts, iommufds } = machineOptions(parsed);
 		if (devices.length === 0) throw new UsageError("qtest needs a device: -device vfio-pci,host=ADDRESS");

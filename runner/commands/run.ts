@@ -3,7 +3,7 @@ import { Mdev } from "../../core/host/mdev.ts";
 import { Releases } from "../../core/release.ts";
 import { defaultModels, type Namespace, serveNvme } from "../../kernel-sim/mod.ts";
 import type { Command } from "../cli/command.ts";
-import { parseDeviceOption } from "../cli/device-option.ts";
+import { type DeviceOption, parseDeviceOption } from "../cli/device-option.ts";
 import { MACHINE_OPTIONS, machineOptions } from "../cli/machine-options.ts";
 import { choice, integer, type ParsedArguments } from "../cli/options.ts";
 import type { Terminal } from "../cli/terminal.ts";
@@ -27,7 +27,7 @@ export const run: Command = {
 	summary: "assigns devices to the embedded guest and lets it use them",
 	details: [
 		"Gives each device's IOMMU group to vfio-pci, opens it, maps the guest's memory for its DMA and plugs it into the\nguest, which finds it, places its BARs, enables its interrupts and moves data. Afterwards everything is given back.",
-		`Without -device it assigns vfio-pci,host=${DEFAULT_DEVICE}.`,
+		`Without -device it assigns vfio-pci,host=${DEFAULT_DEVICE} of the host that comes with vfio-ts.`,
 		"With -qmp the machine runs until it is told to quit, and devices can be added below its root ports and removed:\nany QMP client can drive it, such as nc -U PATH. Dialect wire writes what QEMU writes; doc what StratoVirt's\ndocumentation has. device_add takes what -device takes, by the same names.",
 	],
 	options: [
@@ -71,7 +71,6 @@ async function runCommand(parsed: ParsedArguments, terminal: Terminal): Promise<
 	if (data && qmp?.socket.type === "stdio")
 		throw new UsageError("--json and -qmp stdio both want standard output: give one");
 	const seconds = integer(parsed, "timeout", 1, 86_400, qmp ? Number.POSITIVE_INFINITY : 60);
-	const devices = given.length > 0 || qmp ? given : [parseDeviceOption(`vfio-pci,host=${DEFAULT_DEVICE}`)];
 	const disk = simulatedDisk(parsed);
 	const models = defaultModels().register({ classCode: 0x010802 }, (description, name) =>
 		serveNvme(description, name, { namespaces: [disk] }),
@@ -83,6 +82,7 @@ async function runCommand(parsed: ParsedArguments, terminal: Terminal): Promise<
 	const presenter = new Presenter(screen, { quiet: data || parsed.values.has("quiet"), trace: trace !== undefined });
 	const mediated = new Releases();
 	try {
+		const devices = given.length > 0 || qmp ? given : [defaultDevice(parsed)];
 		for (const one of wanted) mediated.use(Mdev.create(opened.kernel, one));
 		// On a real device nobody knows what the blocks hold; there the guest compares what it reads in several ways.
 		const expected = opened.linux ? ` checksum=${diskChecksum(disk, blocks)}` : "";
@@ -117,6 +117,16 @@ async function runCommand(parsed: ParsedArguments, terminal: Terminal): Promise<
 			opened.close();
 		}
 	}
+}
+
+/** Of any other host, nobody but its owner says what may be taken from its driver. @throws UsageError */
+function defaultDevice(parsed: ParsedArguments): DeviceOption {
+	const other = HOST_OPTIONS.filter(({ name }) => parsed.values.has(name) && parsed.values.get(name)?.[0] !== "sim");
+	if (other.length > 0)
+		throw new UsageError(
+			`With ${other.map(({ name }) => `--${name}`).join(" and ")}, run needs a device: -device vfio-pci,host=ADDRESS; list shows what there is`,
+		);
+	return parseDeviceOption(`vfio-pci,host=${DEFAULT_DEVICE}`);
 }
 
 function simulatedDisk(parsed: ParsedArguments): Namespace {

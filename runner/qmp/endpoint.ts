@@ -3,8 +3,9 @@
  *
  * @module
  */
-import { chmodSync, lstatSync, unlinkSync } from "node:fs";
+import { chmodSync, existsSync, lstatSync, unlinkSync } from "node:fs";
 import { connect, createServer, type Server, type Socket } from "node:net";
+import { dirname } from "node:path";
 import { VfioError } from "../../core/errors.ts";
 
 /** How many clients may wait for their turn. */
@@ -17,6 +18,11 @@ const WAITING = 16;
  * @throws VfioError `invalid-argument`, which says what is in the way
  */
 export async function listenAt(path: string): Promise<Server> {
+	const folder = dirname(path);
+	if (!existsSync(folder))
+		throw new VfioError("invalid-argument", `Cannot listen at "${path}": there is no folder ${folder}`, {
+			remedy: ["Name a path in a folder that exists and that you may write to."],
+		});
 	const server = createServer({ allowHalfOpen: true, pauseOnConnect: true });
 	server.maxConnections = WAITING;
 	try {
@@ -92,7 +98,7 @@ function cannot(what: "listen" | "connect", path: string, cause: unknown): VfioE
 			cause,
 			remedy:
 				what === "listen"
-					? ["Name a path in a folder that exists and that you may write to; a path has at most 107 bytes."]
+					? ["Name a path in a folder that you may write to."]
 					: ["Have something listen there first, or add ,server=on to listen."],
 		},
 	);

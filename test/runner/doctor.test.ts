@@ -77,8 +77,8 @@ describe("doctor", () => {
 	it.each([
 		[["--memory", "lots"], 2, '--memory" takes a size such as 16M or 4G, not "lots"'],
 		[["-device", "vfio-usb,host=05:00.0"], 2, 'Cannot use device "vfio-usb"'],
-		[["-device", "nvme0"], 1, 'Cannot use "nvme0" as a PCI address'],
-		[["05:00.0"], 2, "-device 05:00.0"],
+		[["-device", "nvme0"], 2, 'Cannot use "nvme0" as a PCI address'],
+		[["05:00.0"], 2, 'takes no words, such as "05:00.0": a device is named by -device'],
 	])("refuses %j", async (args, code, text) => {
 		const result = await doctor(...args);
 		expect(result.code).toBe(code);

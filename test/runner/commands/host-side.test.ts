@@ -49,7 +49,7 @@ describe("vfio-ts bind and unbind", () => {
 		[["bind", "99:00.0"], 1, "Cannot find device 0000:99:00.0"],
 		[["bind", "00:08.0"], 1, "it is a bridge or a port"],
 		[["bind", "05:00.0", "--driver", "nosuch"], 1, "no driver nosuch"],
-		[["unbind", "x"], 1, 'Cannot use "x" as a PCI address'],
+		[["unbind", "x"], 2, 'Cannot use "x" as a PCI address'],
 	])("%j is refused", async (args, code, message) => {
 		const ended = await cli(args);
 		expect(ended.err).toContain(message);

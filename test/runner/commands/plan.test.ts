@@ -90,6 +90,13 @@ describe("vfio-ts plan", () => {
 		expect(device.guest.extended).toEqual([{ id: 0x01, version: 1, offset: 0x100 }]);
 	});
 
+	it("plans as the properties of -device ask for", async () => {
+		const [device] = await plan(["-device", "vfio-pci,host=05:00.0,x-no-mmap=on"]);
+		expect(device?.bars[0]?.areas.map(({ access }) => access)).toEqual(["trap"]);
+		const [moved] = await plan(["-device", "vfio-pci,host=05:00.0,x-msix-relocation=bar2"]);
+		expect(moved?.bars.map(({ index }) => index)).toEqual([0, 2]);
+	});
+
 	it("says why a bridge cannot be assigned", async () => {
 		expect((await one("0000:00:08.0")).problems).toEqual([expect.stringContaining("it is a bridge or a port")]);
 	});

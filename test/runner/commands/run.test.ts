@@ -3,7 +3,8 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
 import { Host, SimulatedLinux } from "../../../kernel-sim/mod.ts";
-import { parseDeviceOption } from "../../../runner/cli/device-option.ts";
+import { DEVICE_KEYS, parseDeviceOption } from "../../../runner/cli/device-option.ts";
+import { ROOT_PORT_KEYS } from "../../../runner/cli/root-port-option.ts";
 import { HostClock } from "../../../runner/host-clock.ts";
 import { runMainJob } from "../../../runner/main-job.ts";
 import { cli, paste } from "./cli.ts";
@@ -153,7 +154,7 @@ describe("vfio-ts run", () => {
 describe("vfio-ts run refuses", () => {
 	it.each([
 		["an address that does not exist", ["-device", "vfio-pci,host=77:00.0"], 1, "Cannot find device 0000:77:00.0"],
-		["a malformed address", ["-device", "vfio-pci,host=banana"], 1, 'Cannot use "banana" as a PCI address'],
+		["a malformed address", ["-device", "vfio-pci,host=banana"], 2, 'Cannot use "banana" as a PCI address'],
 		["a bridge", ["-device", "vfio-pci,host=00:08.0"], 1, "it is a bridge or a port"],
 		["the same device twice", ["-device", "vfio-pci,host=05:00.0", "-device", "vfio-pci,host=05:00.0"], 1, "already"],
 		["a slot of the PC's own", ["-device", "vfio-pci,host=05:00.0,addr=1"], 1, "ISA bridge"],
@@ -164,6 +165,11 @@ describe("vfio-ts run refuses", () => {
 		["a disk that is not there", ["--disk", "/nonexistent/disk.img"], 1, 'Cannot open disk "/nonexistent/disk.img"'],
 		["a host file that is not there", ["--host-file", "/nonexistent"], 1, 'Cannot read host file "/nonexistent"'],
 		["a host file with a real kernel", ["--host-file", "x", "--kernel", "linux"], 2, "does not go with --kernel linux"],
+		["words", ["05:00.0"], 2, 'takes no words, such as "05:00.0"'],
+		["to choose a device of a real host", ["--kernel", "linux"], 2, "With --kernel, run needs a device"],
+		["to choose a device of a board", ["--board"], 2, "With --board, run needs a device"],
+		["a property's wrong value", ["-device", "vfio-pci,host=05:00.0,x-msix-relocation=bar9"], 2, 'Cannot use "bar9"'],
+		["an address that is no slot", ["-device", "vfio-pci,host=05:00.0,addr=0x40"], 2, "slot.function, such as 5"],
 		["a trace of nonsense", ["--trace", "a b"], 2, 'Option "--trace" takes names'],
 	])("%s", async (_what, args, code, message) => {
 		const ended = await cli(["run", ...args]);
@@ -196,6 +202,19 @@ describe("vfio-ts", () => {
 			["run", "-h"],
 		])
 			expect((await cli(args)).out).toContain("--interrupt msix|msi|intx");
+	});
+
+	it.each(["run", "plan", "qtest"])("help of %s names each property of -device, in lines that fit", async (command) => {
+		const { out } = await cli([command, "--help"]);
+		const names = [...Object.values(DEVICE_KEYS).flat(), ...ROOT_PORT_KEYS];
+		expect(names.filter((name) => !new RegExp(`[ ,]${name}[=,;[]`).test(out.replaceAll("\n", " ")))).toEqual([]);
+		const [options = ""] = out.split("\n\n").filter((section) => section.startsWith("Options:"));
+		expect(Math.max(...options.split("\n").map((line) => line.length))).toBeLessThanOrEqual(120);
+	});
+
+	it("help of what is no command names the nearest one", async () => {
+		const { code, err } = await cli(["help", "dcotor"]);
+		expect([code, err]).toEqual([2, expect.stringContaining('did you mean "doctor"?')]);
 	});
 
 	it("names the nearest command", async () => {

@@ -170,13 +170,15 @@ describe("vfio-ts run -qmp", () => {
 	it.each([
 		[["-qmp", "tcp:1"], 2, 'Option "--qmp" takes unix:PATH'],
 		[["-qmp", "unix:/tmp/q,servr"], 2, 'Option "--qmp" takes unix:PATH'],
-		[["-qmp", "unix:/nowhere/q,server,nowait"], 1, 'Cannot listen at "/nowhere/q"'],
+		[["-qmp", "unix:/nowhere/q,server,nowait"], 1, 'Cannot listen at "/nowhere/q": there is no folder /nowhere'],
+		[["-qmp", `unix:/tmp/${"q".repeat(103)},server`], 2, "has a path of 108 bytes, and a socket's has at most 107"],
 		[["-qmp", "unix:/nowhere/q"], 1, 'Cannot connect to "/nowhere/q"'],
 		[["-qmp", "stdio", "--json"], 2, "both want standard output"],
 		[["-S"], 2, "With -S nobody would start the guest"],
 	])("%j is refused", async (args, code, message) => {
 		const ended = await cli(["run", ...args]);
 		expect(ended.err).toContain(message);
+		expect(ended.out).not.toContain("the machine has ended");
 		expect(ended.code).toBe(code);
 	});
 });
