@@ -4,8 +4,7 @@
  *
  * @module
  */
-import { VfioError } from "../errors.ts";
-import { numberValue, switchValue } from "../property-values.ts";
+import { numberValue, propertyOf, switchValue } from "../property-values.ts";
 import type { AssignOptions } from "./assign-options.ts";
 import type { MsixRelocation } from "./msix-relocation.ts";
 import { geforce } from "./quirks/nvidia.ts";
@@ -55,13 +54,7 @@ export const ASSIGN_PROPERTIES: readonly string[] = Object.keys(PROPERTIES);
 export function assignOptions(properties: ReadonlyMap<string, string>): AssignOptions {
 	let options: AssignOptions = {};
 	for (const [name, value] of properties) {
-		const parse = Object.hasOwn(PROPERTIES, name) ? PROPERTIES[name] : undefined;
-		if (!parse)
-			throw new VfioError(
-				"invalid-argument",
-				`Cannot use property "${name}": known are ${ASSIGN_PROPERTIES.join(", ")}`,
-			);
-		const made = parse(value, name);
+		const made = propertyOf(PROPERTIES, name)(value, name);
 		options = {
 			...options,
 			...made,

@@ -3,8 +3,7 @@
  *
  * @module
  */
-import { VfioError } from "../errors.ts";
-import { numberValue, switchValue } from "../property-values.ts";
+import { numberValue, propertyOf, switchValue } from "../property-values.ts";
 import { checkPlatformOptions, type PlatformOptions } from "./options.ts";
 
 const PROPERTIES: Readonly<Record<string, (value: string, name: string) => PlatformOptions>> = {
@@ -28,13 +27,7 @@ export const PLATFORM_PROPERTIES: readonly string[] = Object.keys(PROPERTIES);
 export function platformOptions(properties: ReadonlyMap<string, string>): PlatformOptions {
 	let options: PlatformOptions = {};
 	for (const [name, value] of properties) {
-		const parse = Object.hasOwn(PROPERTIES, name) ? PROPERTIES[name] : undefined;
-		if (!parse)
-			throw new VfioError(
-				"invalid-argument",
-				`Cannot use property "${name}": known are ${PLATFORM_PROPERTIES.join(", ")}`,
-			);
-		options = { ...options, ...parse(value, name) };
+		options = { ...options, ...propertyOf(PROPERTIES, name)(value, name) };
 	}
 	checkPlatformOptions(options);
 	return options;
