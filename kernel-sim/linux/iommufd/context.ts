@@ -30,6 +30,8 @@ export class IommufdContext {
 	/** A group without an IOMMU has come in: there will be no address space for VFIO's requests. */
 	withoutIommu = false;
 	readonly #objects = new Map<number, IommufdObject>();
+	/** No number below it is free. */
+	#free = 1;
 
 	constructor(platform: IommufdPlatform) {
 		this.platform = platform;
@@ -48,10 +50,9 @@ export class IommufdContext {
 
 	/** Gives an object the lowest free number. */
 	add<T extends IommufdObject>(object: T): T {
-		let id = 1;
-		while (this.#objects.has(id)) id++;
-		object.id = id;
-		this.#objects.set(id, object);
+		while (this.#objects.has(this.#free)) this.#free++;
+		object.id = this.#free;
+		this.#objects.set(object.id, object);
 		return object;
 	}
 
@@ -73,6 +74,7 @@ export class IommufdContext {
 	/** Takes an object out, whoever refers to it. */
 	remove(object: IommufdObject): void {
 		this.#objects.delete(object.id);
+		this.#free = Math.min(this.#free, object.id);
 		object.destroy();
 	}
 
