@@ -5,7 +5,7 @@ import type { DeviceReport } from "./run-report.ts";
 export interface SimulationReport {
 	/** DMA that did not get through. */
 	readonly faults: readonly IommuFault[];
-	/** Bytes that each device moved by DMA. */
+	/** Bytes that each function moved by DMA; what a mediated device copies does not pass the IOMMU, and is not counted. */
 	readonly dma: readonly { readonly address: string; readonly read: number; readonly written: number }[];
 	/** What was not given back, such as `2 open files`. */
 	readonly leaked: readonly string[];
@@ -16,9 +16,9 @@ export function simulationReport(linux: SimulatedLinux, devices: readonly Device
 	const { machine } = linux;
 	return {
 		faults: linux.faults,
-		dma: devices.map(({ address }) => {
+		dma: devices.flatMap(({ address }) => {
 			const fn = machine.functions.find((one) => one.name === address);
-			return { address, read: fn ? machine.iommu.bytesRead(fn) : 0, written: fn ? machine.iommu.bytesWritten(fn) : 0 };
+			return fn ? [{ address, read: machine.iommu.bytesRead(fn), written: machine.iommu.bytesWritten(fn) }] : [];
 		}),
 		leaked: Object.entries(linux.leaks())
 			.filter(([, number]) => number !== 0)

@@ -78,7 +78,10 @@ export function groupAt(kernel: Kernel, location: DeviceLocation): number {
 	if (location.bus === "pci") return groupOf(kernel, location.name);
 	const { name, path } = location;
 	if (readNames(kernel, path) === undefined)
-		throw new VfioError("no-such-device", `Cannot find device ${name}: there is no ${path}`, { device: name });
+		throw new VfioError("no-such-device", `Cannot find device ${name}: there is no ${path}`, {
+			device: name,
+			remedy: [`ls ${path.slice(0, path.lastIndexOf("/")) || "/"} shows what there is.`],
+		});
 	const link = readingIfThere(`${path}/iommu_group`, () => kernel.readLink(`${path}/iommu_group`));
 	if (link === undefined)
 		throw new VfioError("no-iommu-group", `Cannot assign ${name}: it is in no IOMMU group`, {

@@ -1,4 +1,5 @@
 import { groupOf } from "../../core/host/groups.ts";
+import { groupAt, locate } from "../../core/host/location.ts";
 import { PciSysfs } from "../../core/host/sysfs.ts";
 import type { Kernel } from "../../core/kernel.ts";
 import { pciAddressOf } from "../bound-groups.ts";
@@ -74,6 +75,7 @@ function planOption(kernel: Kernel, option: DeviceOption, bind: boolean): Device
 function addressOf(kernel: Kernel, { reference }: DeviceOption): string {
 	const address = pciAddressOf(kernel, reference);
 	if (address !== undefined) return address;
+	if ("sysfsdev" in reference) groupAt(kernel, locate(reference)); // a path that does not exist is what is wrong
 	throw new UsageError(`plan describes PCI functions of this host, which is not what ${referenceName(reference)} is`);
 }
 

@@ -34,7 +34,7 @@ export class Presenter {
 			case "bound":
 				for (const { name, from, steps, leftAlone } of event.group.plan.devices)
 					this.say(
-						`  group ${event.group.group}: ${name} ${leftAlone ?? (steps.length > 0 ? `goes from ${from ?? "no driver"} to ${event.group.plan.driver}` : "stays")}`,
+						`  group ${event.group.group}: ${name} ${leftAlone !== undefined ? `stays: ${leftAlone}` : steps.length > 0 ? `goes from ${from ?? "no driver"} to ${event.group.plan.driver}` : "stays"}`,
 					);
 				return;
 			case "mapped":
@@ -69,8 +69,10 @@ export class Presenter {
 		this.say("");
 		for (const device of report.devices) {
 			const interrupts = device.interrupts.map((number, vector) => `${vector}: ${number}`).join(", ");
-			const kind = INTERRUPT_NAMES[device.interruptMode] ?? "none";
-			this.say(`${device.address}: interrupts by ${kind}${interrupts ? ` (vector ${interrupts})` : ""}`);
+			const kind = INTERRUPT_NAMES[device.interruptMode];
+			this.say(
+				`${device.address}: ${kind === undefined ? "no interrupts" : `interrupts by ${kind}`}${interrupts ? ` (vector ${interrupts})` : ""}`,
+			);
 			const dma = simulation?.dma.find(({ address }) => address === device.address);
 			if (dma) this.say(`  by DMA it read ${dma.read} bytes of guest memory and wrote ${dma.written}`);
 		}
@@ -128,11 +130,17 @@ function lastLine(report: RunReport, simulation: SimulationReport | undefined): 
 	const leaked =
 		simulation && simulation.leaked.length > 0 ? `, but this was not given back: ${simulation.leaked.join(", ")}` : "";
 	if (report.passed)
-		return `PASS: the guest used ${count(report.devices.length, "device")} with ${count(interrupts, "interrupt")} in ${time}${leaked}`;
+		return `PASS: the guest used ${usedDevices(report)} with ${count(interrupts, "interrupt")} in ${time}${leaked}`;
 	const reason = report.outcome.reason || report.outcome.kind;
 	if (report.outcome.kind === "stopped" && report.quit)
 		return `QUIT: the machine had ${count(report.devices.length, "device")} with ${count(interrupts, "interrupt")} in ${time}${leaked}`;
 	return `${report.outcome.kind === "stopped" ? "STOPPED" : "FAIL"}: the guest did not pass: ${reason}, after ${time}${leaked}`;
+}
+
+/** It has a driver for some kinds of devices, and only finds and places the others. */
+function usedDevices({ devices, results: { driven } }: RunReport): string {
+	const used = Number(driven ?? devices.length);
+	return used === devices.length ? count(used, "device") : `${used} of ${count(devices.length, "device")}`;
 }
 
 function describeEvent(event: MachineEvent): string {

@@ -87,6 +87,8 @@ async function runCommand(parsed: ParsedArguments, terminal: Terminal): Promise<
 		// On a real device nobody knows what the blocks hold; there the guest compares what it reads in several ways.
 		const expected = opened.linux ? ` checksum=${diskChecksum(disk, blocks)}` : "";
 		presenter.start(opened, devices);
+		if (qmp && rootPorts.length === 0)
+			presenter.say("Without a root port device_add finds no place: -device pcie-root-port,id=ID makes one");
 		const report = await runMainJob({
 			kernel: opened.kernel,
 			devices,

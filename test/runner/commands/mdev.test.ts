@@ -36,6 +36,16 @@ describe("vfio-ts mdev", () => {
 });
 
 describe("vfio-ts run with a mediated device", () => {
+	it("a device that the guest has no driver for is found, and not said to be used", async () => {
+		const uuid = "83b8f4f2-509f-382f-3c1e-e6bfe0fa1001";
+		const device = ["-device", `vfio-pci,sysfsdev=/sys/bus/mdev/devices/${uuid}`];
+		const { code, out } = await cli(["run", "--mdev", `mtty-2=${uuid}`, ...device]);
+		expect(code).toBe(0);
+		expect(out).toContain("PASS: the guest used 0 of 1 device with 0 interrupts");
+		expect(out).toContain(`${uuid}: no interrupts`);
+		expect(out).not.toContain("by DMA it read"); // no IOMMU sees what a mediated device copies
+	});
+
 	it("Y-07 the guest drives a device that no hardware is behind, by DMA and interrupts", async () => {
 		const device = `vfio-pci,sysfsdev=/sys/bus/mdev/devices/${UUID}`;
 		const { code, out } = await cli(["run", "--mdev", `teaching-edu=${UUID}`, "-device", device, "--json"]);

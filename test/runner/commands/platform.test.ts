@@ -58,6 +58,15 @@ describe("vfio-ts plan -device vfio-platform", () => {
 		expect(devices[0]).toMatchObject({ mmapTimeout: 1100, irqfd: false });
 	});
 
+	it("says that a path is not there, and where to look", async () => {
+		for (const kind of ["vfio-pci", "vfio-platform"]) {
+			const { code, err } = await cli(["plan", "-device", `${kind},sysfsdev=/sys/bus/mdev/devices/x`]);
+			expect(err).toContain("there is no /sys/bus/mdev/devices/x");
+			expect(err).toContain("ls /sys/bus/mdev/devices shows what there is.");
+			expect(code).toBe(1);
+		}
+	});
+
 	it("refuses a device that does not exist, a name with a slash, and two hosts at once", async () => {
 		const plan = (spec: string, ...more: string[]) => cli(["plan", "--board", ...more, "-device", spec]);
 		expect((await plan("vfio-platform,host=nothing")).err).toMatch(/Cannot find device nothing/);
