@@ -31,6 +31,12 @@ export const list: Command = {
 				return 0;
 			}
 			terminal.print(`On ${opened.description}:`);
+			if (devices.length === 0) {
+				terminal.print(
+					`  no PCI function${parsed.values.has("board") ? "; plan --board shows its platform devices" : ""}`,
+				);
+				return 0;
+			}
 			const rows = devices.map((device) => [
 				device.address,
 				`${device.vendor}:${device.device}`,

@@ -23,6 +23,12 @@ describe("vfio-ts list", () => {
 });
 
 describe("vfio-ts bind and unbind", () => {
+	it("list of a board without PCI says where its devices are shown", async () => {
+		const { code, out } = await cli(["list", "--board"]);
+		expect(code).toBe(0);
+		expect(out.split("\n")[1]).toBe("  no PCI function; plan --board shows its platform devices");
+	});
+
 	it("bind gives the whole group to vfio-pci", async () => {
 		const { code, out } = await cli(["bind", "0f:01.0", "--host-file", "host.txt"], FILES);
 		expect(code).toBe(0);
