@@ -15,7 +15,7 @@ import { callKvm } from "./call.ts";
  *
  * @param vm the machine's descriptor
  * @param resample signalled at the guest's end of interrupt, which also lowers the line
- * @returns dispose it to disconnect
+ * @returns dispose it, once, to disconnect
  * @throws VfioError `interrupt-failed`
  */
 export function connectIrqfd(kernel: Kernel, vm: number, gsi: number, fd: number, resample?: number): Disposable {
@@ -33,11 +33,8 @@ export function connectIrqfd(kernel: Kernel, vm: number, gsi: number, fd: number
 		if (!(error instanceof VfioError) || !isErrno(error.cause, EBUSY)) throw error;
 		throw new VfioError("interrupt-failed", `Cannot ${action}: it is connected to KVM already`, { cause: error.cause });
 	}
-	let connected = true;
 	return {
 		[Symbol.dispose]: () => {
-			if (!connected) return;
-			connected = false;
 			request.flags = KVM_IRQFD_FLAG_DEASSIGN;
 			const undo = `disconnect eventfd ${fd} from GSI ${gsi}`;
 			callKvm(kernel, vm, KVM_IRQFD, request.bytes, undo, "interrupt-failed");

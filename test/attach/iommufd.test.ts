@@ -23,7 +23,14 @@ import {
 	EPERM,
 } from "../../core/uapi/errno.ts";
 import { O_RDWR } from "../../core/uapi/fcntl.ts";
-import { IOMMU_DESTROY, IOMMU_HWPT_ALLOC, IOMMU_IOAS_ALLOC, IOMMU_IOAS_MAP } from "../../core/uapi/iommufd.ts";
+import {
+	IOMMU_DESTROY,
+	IOMMU_HWPT_ALLOC,
+	IOMMU_IOAS_ALLOC,
+	IOMMU_IOAS_MAP,
+	IOMMU_IOAS_UNMAP,
+	iommu_ioas_unmap,
+} from "../../core/uapi/iommufd.ts";
 import { VFIO_DEVICE_ATTACH_IOMMUFD_PT, VFIO_DEVICE_BIND_IOMMUFD } from "../../core/uapi/vfio.ts";
 import { Host, Igb, type LinuxOptions, mtty, type SimProcess, SimulatedLinux } from "../../kernel-sim/mod.ts";
 import { vfioError } from "../core/support/error.ts";
@@ -335,6 +342,12 @@ describe("an address space of iommufd", () => {
 		ioas.map(0n, memory.address, 0x1000n);
 		expect(linux.leaks().dmaMappings).toBe(1);
 		mapping[Symbol.dispose]();
+		const unmap = iommu_ioas_unmap.create();
+		unmap.size = iommu_ioas_unmap.size;
+		unmap.ioas_id = ioas.id;
+		unmap.length = 0x1000n;
+		kernel.ioctl(iommufd.fd, IOMMU_IOAS_UNMAP, unmap.bytes); // the kernel has it no more, the book has
+		expect([ioas.unmap(0n, 0x1000n), ioas.mappingCount]).toEqual([0n, 0]);
 		close(device, memory);
 	});
 

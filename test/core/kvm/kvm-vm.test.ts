@@ -129,6 +129,19 @@ describe("KvmVm routes", () => {
 		expect(messages).toHaveLength(3);
 	});
 
+	it("dispose() twice takes nothing from whoever has the GSI by then", () => {
+		const { vm, machine: guest } = made();
+		const first = vm.addMessageRoute(0xfee00000n, 1);
+		first[Symbol.dispose]();
+		vm.addMessageRoute(0xfee00000n, 2);
+		first[Symbol.dispose]();
+		vm.addMessageRoute(0xfee00000n, 3);
+		vm.commitRoutes();
+		expect([24, 25].map((gsi) => guest.routing.get(gsi))).toEqual(
+			[2, 3].map((data) => [{ kind: "message", address: 0xfee00000n, data }]),
+		);
+	});
+
 	it("end where KVM's do, with an error that says so", () => {
 		const { vm } = made();
 		for (let gsi = 24; gsi < 4096; gsi++) vm.addMessageRoute(0xfee00000n, 1);

@@ -336,6 +336,15 @@ describe("PciTopology.cancelUnplug()", () => {
 		expect(taken()).toEqual(["unplugged device"]);
 	});
 
+	it("presses no button where the guest works in the slot of its own accord", () => {
+		const fn = inUse();
+		guest.takeEvents();
+		guest.command(POWER_ON | INDICATOR_BLINKING);
+		guest.takeEvents();
+		expect(pci.cancelUnplug(fn)).toBe("cancelled");
+		expect(guest.takeEvents()).toBe(0);
+	});
+
 	it("has nothing to do where nothing was asked for", () => {
 		expect(pci.cancelUnplug(inUse())).toBe("cancelled");
 		const onRoot = new FakeFunction();

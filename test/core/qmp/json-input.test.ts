@@ -50,6 +50,9 @@ describe("JsonInput", () => {
 	it("drops what is nested too deep", () => {
 		const input = new JsonInput({ depth: 3 });
 		expect(brief(input.push('{"a":[[[[1]]]]}\n{"a":[[1]]}'))).toEqual(["too-deep", '{"a":[[1]]}']);
+		const nested = (levels: number) => `{"a":${"[".repeat(levels - 1)}${"]".repeat(levels - 1)}}`;
+		const byDefault = new JsonInput();
+		expect(brief(byDefault.push(`${nested(1024)}\n${nested(1025)}\n`))).toEqual([nested(1024), "too-deep"]);
 	});
 
 	it("keeps nothing of what is whole, and never more than the limit", () => {
