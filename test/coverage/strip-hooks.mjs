@@ -23,7 +23,7 @@ function lowered(text) {
 	return transform(text, {
 		loader: "ts",
 		format: "esm",
-		target: "node20",
+		target: "node20.19",
 		sourcemap: "inline",
 		tsconfigRaw: { compilerOptions: { verbatimModuleSyntax: true } },
 	});
